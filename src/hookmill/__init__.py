@@ -1,0 +1,3 @@
+"""hookmill: the front door for payment webhooks."""
+
+__version__ = "0.1.0"

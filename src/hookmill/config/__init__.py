@@ -1,0 +1,1 @@
+"""Every option, and how a configuration is read."""

@@ -1,0 +1,43 @@
+"""What came in by HTTP: the delivery, byte for byte, and the items found inside it."""
+
+import msgspec
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One HTTP request as it came. Header names are lower case, every repetition is kept."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    received_at_us: int
+
+    def header(self, name: str) -> str | None:
+        """The only value of that header; None where it is absent or sent more than once."""
+        values = self.headers_named(name)
+        return values[0] if len(values) == 1 else None
+
+    def headers_named(self, name: str) -> list[str]:
+        """Every value of that header, in order."""
+        return [value for key, value in self.headers if key == name]
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A live secret: its name may be told, its key never. `repr` hides the key."""
+
+    name: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"Secret(name={self.name!r}, key=…)"
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One event inside a delivery: its exact bytes and what it is called.
+
+    `event_id` is the provider's, or derived where there is none; `event_type` is the provider's
+    word ("" where there is none); `subject` is the business object, None where none can be read.
+    """
+
+    body: bytes
+    event_id: str
+    event_type: str = ""
+    subject: str | None = None

@@ -1,0 +1,135 @@
+"""The one language: what every provider's event becomes, for handlers and downstream services."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from hookmill.core.money import Money
+from hookmill.core.parse import Number
+from hookmill.core.times import Timestamp
+
+SCHEMA_VERSION = 1
+
+Kind = Literal["payment", "refund", "transfer", "subscription", "dispute", "other"]
+Mode = Literal["live", "test", "unknown"]
+
+STATUSES: dict[str, tuple[str, ...]] = {
+    "payment": (
+        "created", "pending", "authorized", "succeeded", "underpaid", "overpaid",
+        "failed", "cancelled", "expired",
+    ),
+    "refund": ("pending", "succeeded", "failed"),
+    "transfer": ("pending", "succeeded", "failed", "reversed"),
+    "subscription": (
+        "created", "renewed", "renewal_failed", "updated", "cancelled", "expired",
+    ),
+    "dispute": ("opened", "won", "lost"),
+    "other": ("unrecognized", "login", "review"),
+}  # fmt: skip
+
+
+class Discrepancy(msgspec.Struct, frozen=True):
+    """How far what was paid is from what was asked; `amount` null where only the direction is."""
+
+    direction: Literal["over", "under"]
+    amount: Money | None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why it failed, in the provider's own words."""
+
+    code: str | None = None
+    message: str | None = None
+
+
+class Links(msgspec.Struct, frozen=True):
+    """Ids of what this event belongs to, as the provider names them."""
+
+    payment: str | None = None
+    checkout: str | None = None
+    order: str | None = None
+    refund: str | None = None
+    subscription: str | None = None
+
+
+class ProviderEvent(msgspec.Struct, frozen=True):
+    """The provider's own words, untranslated; `amount` is the figure's text as it was sent."""
+
+    id: str | None = None
+    type: str | None = None
+    status: str | None = None
+    amount: str | None = None
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """The business object after this event was merged into it.
+
+    `version` counts the changes of that state; `conflict` says that two different terminal
+    statuses were seen, which a person must look at.
+    """
+
+    kind: Kind
+    id: str
+    status: str
+    version: int
+    conflict: bool
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """Where the exact bytes lie, and their SHA-256."""
+
+    topic: str
+    partition: int
+    offset: int
+    sha256: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A normalized event. `type` is always `kind.status`, this event's own.
+
+    `id` is the same for the same event for ever: the idempotency key. `occurred_at` is null
+    where the provider gives no time. `late` means that the resource already stood further.
+    """
+
+    id: str
+    type: str
+    kind: Kind
+    status: str
+    endpoint: str
+    provider: str
+    mode: Mode
+    occurred_at: Timestamp | None
+    received_at: Timestamp
+    subject: str | None
+    resource: Resource | None
+    amount: Money | None
+    amount_paid: Money | None
+    amount_refunded: Money | None
+    discrepancy: Discrepancy | None
+    links: Links
+    failure: Failure | None
+    metadata: dict[str, Any]
+    provider_event: ProviderEvent
+    late: bool
+    raw: Raw
+    schema_version: int = SCHEMA_VERSION
+
+
+def _exact_number(value: Any) -> Any:
+    if isinstance(value, Number):
+        return msgspec.Raw(value.text.encode())
+    raise NotImplementedError(f"{type(value).__name__} has no place in an event")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_exact_number)
+_DECODER = msgspec.json.Decoder(Event, float_hook=Number)
+
+
+def encode(event: Event) -> bytes:
+    """The event as JSON; numbers in the metadata keep the text they were sent as."""
+    return _ENCODER.encode(event)
+
+
+def decode(value: bytes) -> Event:
+    """The event in a record's value; raises msgspec.MsgspecError if it is none."""
+    return _DECODER.decode(value)

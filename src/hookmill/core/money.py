@@ -1,0 +1,59 @@
+"""Money as minor units in a string of digits: exact for 10^18 wei, never a float."""
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+
+from hookmill.core.parse import Number
+
+DIGITS_MAX = 38
+
+MinorUnits = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,38}$")]
+
+
+class Money(msgspec.Struct, frozen=True):
+    """An amount: `minor` units in digits, the currency's code, how many digits are decimals.
+
+    900 ZAR cents are `Money("900", "ZAR", 2)`. `exponent` is None where nobody says it.
+    """
+
+    minor: MinorUnits
+    currency: str
+    exponent: int | None
+
+
+_PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,4}))?")
+
+
+def whole_units(value: Any) -> int | None:
+    """A JSON number that is a whole, non-negative figure of at most 38 digits, else None.
+
+    900.0 and 9e2 are the same JSON number as 900 and are taken; 900.5, -1, "900", true are not.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value if 0 <= value < 10**DIGITS_MAX else None
+    if not isinstance(value, Number):
+        return None
+    return _whole(value.text)
+
+
+def _whole(text: str) -> int | None:
+    match = _PLAIN.fullmatch(text)
+    if match is None:
+        return None
+    sign, integer, fraction, exponent = match.groups()
+    digits = (integer + (fraction or "")).lstrip("0")
+    shift = int(exponent or 0) - len(fraction or "")
+    if not digits:
+        return 0
+    if shift < 0:
+        digits, dropped = digits[:shift], digits[shift:]
+        if dropped.strip("0") or not digits:
+            return None
+        shift = 0
+    if sign or len(digits) + shift > DIGITS_MAX:
+        return None
+    return int(digits + "0" * shift)

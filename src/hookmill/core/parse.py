@@ -1,0 +1,94 @@
+"""Reads JSON so that no digit is lost: integers stay exact, every other number stays its text.
+
+Strict UTF-8 and strict JSON (no NaN), by msgspec. A nesting deeper than `DEPTH_MAX` is refused
+by a rule of our own: the interpreter's recursion limit depends on who calls, and the ingress
+and the stages must come to the same answer.
+"""
+
+from typing import Any
+
+import msgspec
+
+from hookmill.core.errors import UnparseableBody
+
+DEPTH_MAX = 100
+
+
+class Number:
+    """A JSON number that is no plain integer, kept as the text it was sent as."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Number) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"Number({self.text!r})"
+
+
+_DECODER = msgspec.json.Decoder(float_hook=Number)
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value of `body`; raises UnparseableBody, whatever is wrong with it."""
+    try:
+        value = _DECODER.decode(body.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnparseableBody(_why(error)) from None
+    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
+        raise UnparseableBody(f"nested deeper than {DEPTH_MAX}")
+    return value
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; raises UnparseableBody for anything else."""
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        raise UnparseableBody(f"a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_text(value: Any) -> str | None:
+    """The value as text if it is a non-empty string or an integer, else None."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def figure_text(value: Any) -> str | None:
+    """A figure's text as it was sent: a number's digits, a string's own text, else None."""
+    return value.text if isinstance(value, Number) else as_text(value)
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case UnicodeDecodeError():
+            return "not UTF-8"
+        case RecursionError():
+            return "nested too deep"
+        case _:
+            return str(error)[:200]
+
+
+def _depth(value: Any) -> int:
+    deepest, waiting = 0, [(value, 1)]
+    while waiting:
+        node, depth = waiting.pop()
+        if isinstance(node, dict | list):
+            deepest = max(deepest, depth)
+            children = node.values() if isinstance(node, dict) else node
+            waiting.extend((child, depth + 1) for child in children)
+    return deepest

@@ -1,0 +1,38 @@
+"""Times as they travel: RFC 3339 in UTC with microseconds."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+
+Timestamp = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def from_epoch_us(epoch_us: int) -> str | None:
+    """Epoch microseconds as RFC 3339, or None where no calendar has such a day."""
+    try:
+        moment = _EPOCH + timedelta(microseconds=epoch_us)
+    except OverflowError:
+        return None
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
+
+
+def from_rfc3339(text: object) -> str | None:
+    """A provider's RFC 3339 time as ours (digits beyond microseconds cut), or None."""
+    if not isinstance(text, str) or not _RFC3339.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
