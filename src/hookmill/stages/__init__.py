@@ -1,0 +1,1 @@
+"""The pure decisions on the way: accept, dedup, normalize, route."""

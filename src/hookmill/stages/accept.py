@@ -1,0 +1,80 @@
+"""From an authentic delivery to the records that are kept: what the ingress appends."""
+
+import re
+
+import msgspec
+
+from hookmill.core.delivery import Delivery, Item, Secret
+from hookmill.core.ids import body_hash, bounded, subject_key
+from hookmill.core.record import Output
+from hookmill.providers.endpoint import Endpoint
+from hookmill.stages import headers
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def accept(
+    delivery: Delivery,
+    *,
+    delivery_id: str,
+    endpoint: Endpoint,
+    secret: Secret,
+    to: str,
+    whole_to: str,
+) -> list[Output]:
+    """The records of a verified delivery, one an item, keyed by their subject, for topic `to`.
+
+    A delivery of several items leaves its exact body in `whole_to` as well.
+    """
+    items = endpoint.pack.identify(delivery)
+    common = _common_headers(delivery, delivery_id, endpoint, secret)
+    records = [
+        Output(to, _key(endpoint, item), item.body, common + _item_headers(item, n, len(items)))
+        for n, item in enumerate(items, start=1)
+    ]
+    if len(items) > 1:
+        records.append(Output(whole_to, delivery_id.encode(), delivery.body, common))
+    return records
+
+
+def _key(endpoint: Endpoint, item: Item) -> bytes:
+    return subject_key(endpoint.name, item.subject or item.event_id or body_hash(item.body))
+
+
+def _common_headers(
+    delivery: Delivery, delivery_id: str, endpoint: Endpoint, secret: Secret
+) -> tuple[tuple[str, bytes], ...]:
+    evidence = endpoint.pack.evidence(delivery, endpoint.options)
+    pairs = [
+        (headers.DELIVERY, delivery_id),
+        (headers.ENDPOINT, endpoint.name),
+        (headers.PROVIDER, endpoint.pack.name),
+        (headers.RECEIVED_AT, str(delivery.received_at_us)),
+        (headers.SECRET, secret.name),
+        (headers.CONTENT_TYPE, (delivery.header("content-type") or "")[:256]),
+    ]
+    traceparent = delivery.header("traceparent")
+    if traceparent and _TRACEPARENT.fullmatch(traceparent):
+        pairs.append((headers.TRACEPARENT, traceparent))
+    encoded = tuple((name, value.encode("utf-8", "replace")) for name, value in pairs)
+    return (*encoded, (headers.SIGNED, msgspec.json.encode(_printable(evidence))))
+
+
+def _item_headers(item: Item, number: int, count: int) -> tuple[tuple[str, bytes], ...]:
+    return (
+        (headers.ITEM, f"{number}/{count}".encode()),
+        (headers.EVENT_ID, bounded(item.event_id).encode()),
+        (headers.EVENT_TYPE, bounded(item.event_type).encode()),
+    )
+
+
+def _printable(evidence: dict[str, list[str]] | dict[str, str]) -> dict[str, object]:
+    """Header bytes that were no UTF-8 arrive as surrogates, which JSON cannot carry."""
+    return {
+        name: [_clean(each) for each in value] if isinstance(value, list) else _clean(value)
+        for name, value in evidence.items()
+    }
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

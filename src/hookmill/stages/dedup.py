@@ -1,0 +1,85 @@
+"""Deduplication: an event that was forwarded within the window is not forwarded again."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
+from hookmill.core.record import Output, Record, with_headers
+from hookmill.stages import headers
+
+SEEN_VERSION = 1
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """The first sighting: the broker's append time, and where in `webhooks-raw` it lies."""
+
+    time_ms: int
+    partition: int
+    offset: int
+    v: int = SEEN_VERSION
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """A raw record and the key that makes it the same event as another."""
+
+    record: Record
+    key: bytes | None
+    window_ms: int
+
+    @property
+    def state_keys(self) -> tuple[bytes, ...]:
+        """The dedup key, where the record has one."""
+        return () if self.key is None else (self.key,)
+
+
+class Dedup:
+    """The stage. `windows_secs` holds each endpoint's window, the default is for any other."""
+
+    name = "dedup"
+
+    def __init__(
+        self, windows_secs: Mapping[str, int], *, default_window_secs: int, to: str
+    ) -> None:
+        self._to = to
+        self._windows_secs = windows_secs
+        self._default_window_secs = default_window_secs
+
+    def read(self, record: Record) -> Sighting:
+        """Find the record's dedup key in its headers."""
+        endpoint = record.header(headers.ENDPOINT)
+        event_id = record.header(headers.EVENT_ID)
+        if not endpoint or not event_id:
+            return Sighting(record, None, 0)
+        window_secs = self._windows_secs.get(endpoint, self._default_window_secs)
+        return Sighting(record, headers.dedup_key(record), window_secs * 1000)
+
+    def decide(self, task: Sighting, state: Mapping[bytes, bytes]) -> Outcome:
+        """Drop what was seen within the window, measured on the broker's append time."""
+        if task.key is None:
+            return DeadLetter("no_identity", "the record lacks hm-endpoint or hm-event-id")
+        first_seen = decode_seen(state[task.key]) if task.key in state else None
+        return decide(task, first_seen=first_seen, to=self._to)
+
+
+def decide(task: Sighting, *, first_seen: Seen | None, to: str) -> Outcome:
+    """The decision itself, once the fact is known.
+
+    A sighting means that its event *was* forwarded: the same record read again is dropped too.
+    """
+    record = task.record
+    assert task.key is not None
+    if first_seen is not None and record.timestamp_ms - first_seen.time_ms <= task.window_ms:
+        return Drop("duplicate")
+    raw_offset = (headers.RAW_OFFSET, str(record.offset))
+    forwarded = Output(to, record.key, record.value, with_headers(record.headers, [raw_offset]))
+    seen = Seen(record.timestamp_ms, record.partition, record.offset)
+    return Forward((forwarded,), state=((task.key, msgspec.json.encode(seen)),))
+
+
+_DECODER = msgspec.json.Decoder(Seen)
+
+
+def decode_seen(value: bytes) -> Seen:
+    """A sighting as kept in `dedup-seen`."""
+    return _DECODER.decode(value)

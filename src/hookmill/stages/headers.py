@@ -1,0 +1,37 @@
+"""The headers that records carry through hookmill, named once, and the key they make."""
+
+from hookmill.core.record import Record
+
+DELIVERY = "hm-delivery"
+ITEM = "hm-item"
+ENDPOINT = "hm-endpoint"
+PROVIDER = "hm-provider"
+EVENT_ID = "hm-event-id"
+EVENT_TYPE = "hm-event-type"
+RECEIVED_AT = "hm-received-at"
+SECRET = "hm-secret"
+CONTENT_TYPE = "hm-content-type"
+SIGNED = "hm-signed"
+REASON = "hm-reason"
+TRACEPARENT = "traceparent"
+
+RAW_OFFSET = "hm-raw-offset"
+"""Where in `webhooks-raw` (same partition) the exact bytes lie; set by dedup."""
+
+ERROR_REASON = "hm-error-reason"
+ERROR_DETAIL = "hm-error-detail"
+ERROR_STAGE = "hm-error-stage"
+ERROR_TOPIC = "hm-error-topic"
+ERROR_PARTITION = "hm-error-partition"
+ERROR_OFFSET = "hm-error-offset"
+ERROR_AT = "hm-error-at"
+ATTEMPT = "hm-attempt"
+REDRIVES = "hm-redrives"
+
+
+def dedup_key(record: Record) -> bytes:
+    """What makes two records the same event: `endpoint|event id|provider's event type`.
+
+    Its parts were escaped and bounded by the ingress when it wrote them.
+    """
+    return "|".join(record.header(name) or "" for name in (ENDPOINT, EVENT_ID, EVENT_TYPE)).encode()
