@@ -1,0 +1,1 @@
+"""What runs on one machine without any other service: the embedded broker."""

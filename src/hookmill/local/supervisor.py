@@ -1,0 +1,144 @@
+"""Starts processes and keeps them running: a dead one comes back after a growing pause.
+
+Children run in sessions of their own, so that Ctrl-C reaches them only through `stop`, in the
+order in which they were given; if the supervisor itself is killed, the kernel ends them.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+PAUSE_SECS_FIRST = 0.5
+PAUSE_SECS_MAX = 30.0
+STEADY_SECS = 30.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Child(msgspec.Struct, frozen=True):
+    """A process to be kept: its name for people and its command line."""
+
+    name: str
+    arguments: Sequence[str]
+
+
+Tell = Callable[[str, str], None]
+"""Called with the child's name and a line for people."""
+
+
+class Supervisor:
+    """Keeps children running; their output goes to `{log_dir}/{name}.log`."""
+
+    def __init__(
+        self, children: Sequence[Child], *, log_dir: Path, environ: Mapping[str, str], tell: Tell
+    ) -> None:
+        self._children = children
+        self._log_dir = log_dir
+        self._environ = dict(environ)
+        self._tell = tell
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started: dict[str, asyncio.Event] = {each.name: asyncio.Event() for each in children}
+        self.addresses: dict[str, dict[str, str]] = {}
+        self.failed: str | None = None
+        self._stopping = False
+
+    async def start(self, *, timeout_secs: float) -> None:
+        """Start all and wait until each said that it works; raises TimeoutError."""
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        self._tasks = [asyncio.ensure_future(self._keep(child)) for child in self._children]
+        async with asyncio.timeout(timeout_secs):
+            for event in self._started.values():
+                await event.wait()
+
+    async def stop(self, *, timeout_secs: float) -> None:
+        """Ask each to end, in order, and wait for it; kill what takes longer than that."""
+        self._stopping = True
+        for child in self._children:
+            process = self._processes.get(child.name)
+            if process is None or process.returncode is not None:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), timeout_secs)
+            except TimeoutError:
+                self._tell(child.name, f"did not end within {timeout_secs:g} s: killed")
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def pid(self, name: str) -> int | None:
+        """The process id of a child that runs."""
+        process = self._processes.get(name)
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def _keep(self, child: Child) -> None:
+        pause_secs = PAUSE_SECS_FIRST
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            began = loop.time()
+            status = await self._run_once(child)
+            if self._stopping:
+                return
+            if loop.time() - began > STEADY_SECS:
+                pause_secs = PAUSE_SECS_FIRST
+            how = f"signal {-status}" if status < 0 else f"status {status}"
+            log = self._log_dir / f"{child.name}.log"
+            self._tell(child.name, f"died ({how}); again in {pause_secs:g} s; see {log}")
+            if status == 2:
+                self.failed = f"{child.name} cannot start: {_last_line(log)}"
+                return
+            await asyncio.sleep(pause_secs)
+            pause_secs = min(PAUSE_SECS_MAX, pause_secs * 2)
+
+    async def _run_once(self, child: Child) -> int:
+        process = await asyncio.create_subprocess_exec(
+            *child.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={**self._environ, "HOOKMILL_LOG__FORMAT": "json"},
+            start_new_session=True,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            limit=1024 * 1024,
+        )
+        self._processes[child.name] = process
+        with (self._log_dir / f"{child.name}.log").open("ab") as log:
+            assert process.stderr is not None
+            async for line in process.stderr:
+                log.write(line)
+                log.flush()
+                self._listen(child.name, process.pid, line)
+        return await process.wait()
+
+    def _listen(self, name: str, pid: int, line: bytes) -> None:
+        try:
+            said = msgspec.json.decode(line)
+        except msgspec.MsgspecError:
+            return
+        if not isinstance(said, dict) or said.get("event") != "process_started":
+            return
+        where = {key: str(said[key]) for key in ("address", "private") if key in said}
+        self.addresses[name] = where
+        self._started[name].set()
+        self._tell(
+            name, f"pid {pid}  " + "  ".join(f"{key} {value}" for key, value in where.items())
+        )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return lines[-1][-500:] if lines else "it said nothing"
+
+
+def _end_with_parent() -> None:
+    """In the child, before exec: be sent SIGTERM when the parent is gone (Linux)."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
