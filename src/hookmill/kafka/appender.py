@@ -1,0 +1,235 @@
+"""Appends deliveries to Kafka: one open batch a partition, answered when it is acknowledged.
+
+Idempotence is off on purpose: with it aiokafka hangs for ever while brokers are down. Order
+holds all the same (one batch of a partition is under way at a time), and the duplicates that a
+retry may make are what dedup is for.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from hookmill.core.errors import NotKept
+from hookmill.core.record import Output
+from hookmill.kafka.breaker import Breaker, State
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.producing import stop
+from hookmill.telemetry import catalog
+from hookmill.telemetry.logs import say
+
+LINGER_SECS = 0.003
+BATCH_BYTES_MAX = 256 * 1024
+REQUEST_TIMEOUT_MS = 4_000
+PROBE_SECS = 0.25
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a subject key: murmur2, as Kafka's own default partitioner."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
+class _OpenBatch:
+    """Records of one partition on their way: one builder, one future, one timer for all of them.
+
+    The timer runs from the start, so that a batch behind a stuck one is given up in time too.
+    """
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done.add_done_callback(_retrieve)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def give_up_at(self, deadline: float, give_up: Callable[["_OpenBatch"], None]) -> None:
+        """Give up at that time of the loop's clock, unless an earlier one is set already."""
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, give_up, self)
+
+    def settle(self, error: Exception | None) -> bool:
+        """Tell the waiters; returns False if they were told before."""
+        if self.done.done():
+            return False
+        if self._timer is not None:
+            self._timer.cancel()
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+        return True
+
+
+class _Lane:
+    """One partition of one topic. Its flusher sends one batch at a time."""
+
+    def __init__(self) -> None:
+        self.open: _OpenBatch | None = None
+        self.full: list[_OpenBatch] = []
+        self.flusher: asyncio.Task[None] | None = None
+
+
+class Appender:
+    """Keeps records in Kafka with `acks=all`. `topics` are the ones it may be asked to write."""
+
+    def __init__(self, connection: Connection, *, topics: Sequence[str], partitions: int) -> None:
+        self._connection = connection
+        self._topics = topics
+        self._partitions = partitions
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._producer: AIOKafkaProducer | None = None
+        self._prober: asyncio.Task[None] | None = None
+        self.breaker = Breaker()
+
+    async def connect(self) -> None:
+        """Connect and resolve the topics' partitions; raises KafkaError while none answers."""
+        producer = AIOKafkaProducer(
+            **self._connection.arguments("hookmill-ingress"),
+            acks="all",
+            enable_idempotence=False,
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            metadata_max_age_ms=30_000,
+        )
+        try:
+            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                await producer.start()
+                for topic in self._topics:
+                    await producer.partitions_for(topic)
+        except BaseException:
+            await stop(producer)
+            raise
+        self._producer = producer
+        self.breaker = Breaker(closed=True)
+        catalog.BREAKER_OPEN.set(0)
+
+    @property
+    def available(self) -> bool:
+        """False while Kafka is known to be out: a delivery would be refused anyway."""
+        return self.breaker.state is not State.OPEN
+
+    def admits(self) -> bool:
+        """Whether a record may be appended now; while the breaker tries, only one may."""
+        return self._producer is not None and self.breaker.admits()
+
+    async def append(self, topic: str, output: Output, *, deadline: float) -> None:
+        """Return when the record is on every in-sync replica.
+
+        `deadline` is on the loop's clock. Raises NotKept when it passed, or Kafka refused.
+        """
+        assert self._producer is not None, "append before connect"
+        batch = self._add(topic, output, deadline)
+        await asyncio.shield(batch.done)
+
+    async def close(self, *, timeout_secs: float) -> None:
+        """Flush what is open within the time limit and disconnect."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_secs):
+                for lane in self._lanes.values():
+                    if lane.flusher is not None:
+                        await asyncio.wait([lane.flusher])
+        if self._prober is not None:
+            self._prober.cancel()
+        if self._producer is not None:
+            await stop(self._producer)
+
+    def _add(self, topic: str, output: Output, deadline: float) -> _OpenBatch:
+        partition = partition_of(output.key, self._partitions)
+        lane = self._lanes.setdefault((topic, partition), _Lane())
+        if lane.open is None or not _fits(lane.open, output):
+            if lane.open is not None:
+                lane.full.append(lane.open)
+            assert self._producer is not None
+            lane.open = _OpenBatch(self._producer.create_batch())
+            added = _fits(lane.open, output)
+            assert added, "an empty batch takes any record"
+        batch = lane.open
+        batch.give_up_at(deadline, self._give_up)
+        if lane.flusher is None or lane.flusher.done():
+            lane.flusher = asyncio.ensure_future(self._flush(lane, topic, partition))
+        return batch
+
+    async def _flush(self, lane: _Lane, topic: str, partition: int) -> None:
+        await asyncio.sleep(LINGER_SECS)
+        while True:
+            if lane.full:
+                batch = lane.full.pop(0)
+            elif lane.open is not None:
+                batch, lane.open = lane.open, None
+            else:
+                return
+            await self._send(batch, topic, partition)
+
+    async def _send(self, batch: _OpenBatch, topic: str, partition: int) -> None:
+        """Send one batch; its waiters hear at their deadline, the lane waits for the outcome."""
+        assert self._producer is not None
+        if batch.done.done():
+            return  # given up while it waited: the providers were told to try again
+        began = time.perf_counter()
+        try:
+            sent = await self._producer.send_batch(batch.builder, topic, partition=partition)
+            await sent
+        except (KafkaError, TimeoutError, ConnectionError, OSError) as error:
+            self._fail(batch, f"{type(error).__name__}: {error}")
+        else:
+            catalog.APPEND_SECONDS.observe(time.perf_counter() - began)
+            self._succeed(batch)
+
+    def _give_up(self, batch: _OpenBatch) -> None:
+        self._fail(batch, "no acknowledgement in time")
+
+    def _succeed(self, batch: _OpenBatch) -> None:
+        if batch.settle(None) and self.breaker.succeeded():
+            catalog.BREAKER_OPEN.set(0)
+            say("breaker_closed")
+
+    def _fail(self, batch: _OpenBatch, why: str) -> None:
+        if not batch.settle(NotKept(why)):
+            return
+        if self.breaker.failed():
+            catalog.BREAKER_OPEN.set(1)
+            say("breaker_opened", error=why[:300])
+        if self._prober is None or self._prober.done():
+            self._prober = asyncio.ensure_future(self._probe())
+
+    async def _probe(self) -> None:
+        """While the breaker is not closed: as soon as every partition has a leader, let one try."""
+        while self.breaker.state is not State.CLOSED:
+            await asyncio.sleep(PROBE_SECS)
+            if self.breaker.state is State.OPEN and await self._leaders_known():
+                self.breaker.probed()
+
+    async def _leaders_known(self) -> bool:
+        assert self._producer is not None
+        client = self._producer.client
+        try:
+            async with asyncio.timeout(2.0):
+                if not await client.force_metadata_update():
+                    return False
+        except (KafkaError, TimeoutError, OSError):
+            return False
+        return all(
+            len(client.cluster.available_partitions_for_topic(topic) or ()) == self._partitions
+            for topic in self._topics
+        )
+
+
+def _fits(batch: _OpenBatch, output: Output) -> bool:
+    added = batch.builder.append(
+        timestamp=None, key=output.key, value=output.value, headers=list(output.headers)
+    )
+    return added is not None
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    """Every waiter may have gone; that must not be logged as a forgotten error."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,267 @@
+"""One member of a consumer group: a worker for each partition that the group assigns to it.
+
+Workers start when partitions are assigned and end before they are given away. Nothing slow
+happens inside the rebalance callbacks: no heartbeat is sent while they run. A worker that meets
+an error is run anew after a growing pause; each pulls its own partition, so none waits for
+another.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from hookmill.core.errors import HookmillError, UnsafeCluster
+from hookmill.kafka.client import (
+    MEMBER_HEARTBEAT_MS,
+    NETWORK_TIMEOUT_SECS,
+    REBALANCE_TIMEOUT_MS,
+    Connection,
+)
+from hookmill.telemetry import catalog
+from hookmill.telemetry.logs import say
+
+PAUSE_SECS_FIRST = 0.2
+PAUSE_SECS_MAX = 5.0
+STUCK_SECS = 120.0
+FAILURES_MAX = 20
+MONITOR_SECS = 1.0
+FETCH_BYTES = 4 * 1024 * 1024
+
+
+class PartitionWorker(Protocol):
+    """What works on one partition."""
+
+    @property
+    def position(self) -> int:
+        """The next input offset; -1 before it is known."""
+
+    @property
+    def turns(self) -> int:
+        """Grows as long as it polls."""
+
+    @property
+    def pending_since_ms(self) -> int | None:
+        """Append time of the oldest record fetched and not yet done."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+
+
+MakeWorker = Callable[[int, AIOKafkaConsumer], PartitionWorker]
+
+
+async def pause_growing(attempt: int) -> None:
+    """Wait before the n-th attempt in a row: doubling, jittered, at most five seconds."""
+    longest = min(PAUSE_SECS_MAX, PAUSE_SECS_FIRST * 2 ** min(attempt, 10))
+    await asyncio.sleep(longest * random.uniform(0.5, 1.0))
+
+
+class Member:
+    """Belongs to the group until `stop`; `run` raises what a restart of the process must mend."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        group: str,
+        topic: str,
+        instance_id: str | None,
+        session_timeout_secs: float,
+        make_worker: MakeWorker,
+    ) -> None:
+        self._group = group
+        self._topic = topic
+        self._make_worker = make_worker
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._workers: dict[int, PartitionWorker] = {}
+        self._turned: dict[int, tuple[int, float]] = {}
+        self._joined = False
+        self._failed: asyncio.Future[Any] | None = None
+        self._consumer = AIOKafkaConsumer(
+            **connection.arguments(group),
+            group_id=group,
+            group_instance_id=instance_id,
+            session_timeout_ms=int(session_timeout_secs * 1000),
+            heartbeat_interval_ms=min(MEMBER_HEARTBEAT_MS, int(session_timeout_secs * 1000 / 3)),
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            partition_assignment_strategy=[RangePartitionAssignor],
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=FETCH_BYTES,
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set; raises what only a new process can mend."""
+        self._failed = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            await self._consumer.start()
+        try:
+            self._consumer.subscribe([self._topic], listener=_Listener(self))
+            await self._until(stopping)
+        finally:
+            await self._give_away(list(self._tasks))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                    await self._consumer.stop()
+
+    def live(self) -> str | None:
+        """None while every worker turns, else which partition stands still."""
+        now = time.monotonic()
+        for partition, (_, since) in self._turned.items():
+            if now - since > STUCK_SECS:
+                return f"partition {partition} stands still"
+        return None
+
+    def ready(self) -> str | None:
+        """None once the group has given this member its partitions (or none)."""
+        return None if self._joined else "waiting for the group"
+
+    async def _until(self, stopping: asyncio.Event) -> None:
+        assert self._failed is not None
+        wait: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
+        try:
+            while not stopping.is_set():
+                await asyncio.wait(
+                    {wait, self._failed}, timeout=MONITOR_SECS, return_when="FIRST_COMPLETED"
+                )
+                if self._failed.done():
+                    self._failed.result()
+                self._measure()
+        finally:
+            wait.cancel()
+
+    def take(self, partitions: Iterable[int]) -> None:
+        """Start a worker for each partition."""
+        self._joined = True
+        for partition in partitions:
+            self._workers[partition] = self._make_worker(partition, self._consumer)
+            self._tasks[partition] = asyncio.ensure_future(self._keep(partition))
+        catalog.ASSIGNED.labels(self._group).set(len(self._tasks))
+        say("partitions_assigned", group=self._group, partitions=sorted(self._tasks))
+
+    async def give_away(self, partitions: list[int]) -> None:
+        """Finish the transactions under way and end these workers."""
+        if partitions:
+            say("partitions_revoked", group=self._group, partitions=sorted(partitions))
+        await self._give_away(partitions)
+        catalog.ASSIGNED.labels(self._group).set(len(self._tasks))
+
+    async def _give_away(self, partitions: list[int]) -> None:
+        tasks = [self._tasks.pop(each) for each in partitions if each in self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for partition in partitions:
+            self._workers.pop(partition, None)
+            self._turned.pop(partition, None)
+            for gauge in (catalog.LAG_RECORDS, catalog.LAG_SECONDS):
+                with contextlib.suppress(KeyError):
+                    gauge.remove(self._group, str(partition))
+
+    async def _keep(self, partition: int) -> None:
+        worker = self._workers[partition]
+        attempt, failures, turns = 0, 0, 0
+        try:
+            while True:
+                try:
+                    await worker.run()
+                except HookmillError as error:
+                    self._fail(error)
+                    return
+                except ProducerFenced:
+                    catalog.WORKER_RESTARTS.labels(self._group, "ProducerFenced").inc()
+                    say("worker_fenced", group=self._group, partition=partition)
+                    await self._confirm_membership()
+                except Exception as error:
+                    attempt = 1 if worker.turns > turns else attempt + 1
+                    retriable = not isinstance(error, KafkaError) or error.retriable
+                    failures = 0 if retriable or attempt == 1 else failures + 1
+                    turns = worker.turns
+                    self._report(partition, error)
+                    if failures >= FAILURES_MAX:
+                        self._fail(error)
+                        return
+                    await pause_growing(attempt)
+        finally:
+            await worker.close()
+
+    async def _confirm_membership(self) -> None:
+        """Wait until the group says that this member belongs to its present generation.
+
+        Two owners would otherwise fence each other for ever; a member that was thrown out is
+        cancelled here by the rebalance that follows.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            await pause_growing(attempt)
+            with contextlib.suppress(KafkaError):
+                if await self._consumer._coordinator._do_heartbeat():
+                    return
+
+    def _report(self, partition: int, error: Exception) -> None:
+        kind = type(error).__name__
+        catalog.WORKER_RESTARTS.labels(self._group, kind).inc()
+        say(
+            "worker_failed",
+            group=self._group,
+            partition=partition,
+            error=f"{kind}: {error}"[:300],
+        )
+
+    def _fail(self, error: Exception) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    def _measure(self) -> None:
+        now, now_ms = time.monotonic(), time.time() * 1000
+        for partition, worker in self._workers.items():
+            if self._turned.get(partition, (-1, 0.0))[0] != worker.turns:
+                self._turned[partition] = (worker.turns, now)
+            highwater = self._consumer.highwater(TopicPartition(self._topic, partition))
+            if highwater is None or worker.position < 0:
+                continue
+            labels = (self._group, str(partition))
+            catalog.LAG_RECORDS.labels(*labels).set(max(0, highwater - worker.position))
+            since_ms = worker.pending_since_ms
+            age = 0.0 if since_ms is None else max(0.0, (now_ms - since_ms) / 1000)
+            catalog.LAG_SECONDS.labels(*labels).set(age)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Passes the group's decisions on to the member."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Before a rebalance: everything is given away."""
+        await self._member.give_away([each.partition for each in revoked])
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """After it: start, and return at once."""
+        self._member.take([each.partition for each in assigned])
+
+
+def check_partitions(found: dict[str, int], expected: int) -> None:
+    """Raise UnsafeCluster if a topic is missing or has another partition count."""
+    missing = sorted(name for name, count in found.items() if count == 0)
+    if missing:
+        raise UnsafeCluster(f"topics missing: {', '.join(missing)}; run `hookmill topics apply`")
+    wrong = sorted(f"{name} has {count}" for name, count in found.items() if count != expected)
+    if wrong:
+        raise UnsafeCluster(
+            f"kafka.partitions is {expected}, but {', '.join(wrong)}: set it to what the topics "
+            "have, or migrate to new topics in another namespace"
+        )

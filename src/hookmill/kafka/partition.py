@@ -1,0 +1,149 @@
+"""The engine's port to a real partition: one transactional producer, fenced by its id.
+
+aiokafka speaks the first version of every transaction request, which knows no consumer group
+metadata; so the fence must come from a `transactional.id` per input partition.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from hookmill.core.record import Output, Record
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.producing import stop, write
+from hookmill.kafka.records import from_consumer
+from hookmill.pipeline import Names, Stage
+
+TRANSACTION_TIMEOUT_MS = 15_000
+COMMIT_TIMEOUT_SECS = 20.0
+BATCH_BYTES_MAX = 900 * 1024
+RESTORE_FETCH_BYTES = 8 * 1024 * 1024
+
+
+class KafkaPort:
+    """One input partition of a stage on a real cluster. Implements `worker.Port`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        names: Names,
+        spec: Stage,
+        partition: int,
+        consumer: AIOKafkaConsumer,
+        *,
+        batch_bytes_max: int = BATCH_BYTES_MAX,
+    ) -> None:
+        self.partition = partition
+        self._connection = connection
+        self._names = names
+        self._consumer = consumer
+        self._batch_bytes_max = batch_bytes_max
+        self._group = names.group(spec.name)
+        self._input = TopicPartition(names.topic(spec.reads), partition)
+        self._changelog = (
+            TopicPartition(names.topic(spec.changelog), partition) if spec.changelog else None
+        )
+        self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def transactional_id(self) -> str:
+        """The same for every owner of the partition, so that a new one fences the old."""
+        return f"{self._group}-{self._input.topic}-{self.partition}"
+
+    async def fence(self) -> None:
+        """Throw the old producer away and initialise the same id again."""
+        await self.close()
+        self._producer = AIOKafkaProducer(
+            **self._connection.arguments(f"{self._group}-{self.partition}"),
+            transactional_id=self.transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=self._batch_bytes_max,
+            request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000),
+        )
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            await self._producer.start()
+
+    async def committed(self) -> int | None:
+        """The group's committed offset, from the broker."""
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            offset: int | None = await self._consumer.committed(self._input)
+        return offset
+
+    async def input_bounds(self) -> tuple[int, int]:
+        """First and next offset of the input partition."""
+        return await self._bounds(self._input)
+
+    async def changelog_bounds(self) -> tuple[int, int]:
+        """First and next offset of the changelog; after the fence nothing of it is open."""
+        assert self._changelog is not None
+        return await self._bounds(self._changelog)
+
+    async def read_changelog(self, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
+        """The committed records of the changelog from `start` to before `end`."""
+        assert self._changelog is not None
+        if start >= end:
+            return
+        consumer = AIOKafkaConsumer(
+            **self._connection.arguments(f"{self._group}-{self.partition}-restore"),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=RESTORE_FETCH_BYTES,
+        )
+        consumer.assign([self._changelog])
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            await consumer.start()
+        try:
+            consumer.seek(self._changelog, start)
+            while (position := await self._position(consumer)) < end:
+                found = await consumer.getmany(self._changelog, timeout_ms=200)
+                records = [from_consumer(each) for each in found.get(self._changelog, ())]
+                if records:
+                    yield [each for each in records if each.offset < end]
+                elif position >= end:
+                    return
+        finally:
+            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                await consumer.stop()
+
+    def seek(self, offset: int) -> None:
+        """Fetch from there on; whatever was prefetched is thrown away."""
+        self._consumer.seek(self._input, offset)
+
+    async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
+        """The next records; empty when none came in time."""
+        found = await self._consumer.getmany(
+            self._input, timeout_ms=int(timeout_secs * 1000), max_records=records_max
+        )
+        return [from_consumer(each) for each in found.get(self._input, ())]
+
+    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
+        """One transaction. Every send is awaited before the commit: aiokafka would commit
+        happily after a batch was rejected, and the record would be lost."""
+        assert self._producer is not None
+        async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
+            await self._producer.begin_transaction()
+            written = await write(self._producer, outputs, self.partition, self._names.topic)
+            await self._producer.send_offsets_to_transaction(
+                {self._input: next_offset}, self._group
+            )
+            await self._producer.commit_transaction()
+        return written
+
+    async def close(self) -> None:
+        """Let go of the producer; the next fence settles what it left open."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop(producer)
+
+    async def _bounds(self, partition: TopicPartition) -> tuple[int, int]:
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            begin = await self._consumer.beginning_offsets([partition])
+            end = await self._consumer.end_offsets([partition])
+        return begin[partition], end[partition]
+
+    async def _position(self, consumer: AIOKafkaConsumer) -> int:
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            position: int = await consumer.position(self._changelog)
+        return position

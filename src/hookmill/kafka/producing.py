@@ -1,0 +1,67 @@
+"""Writes records as whole batches: one partition, several topics, every send awaited.
+
+`create_batch` and `send_batch` cost a tenth of the CPU of `send`; one batch of a partition is
+submitted at a time, because two at once can overtake each other.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from hookmill.core.record import Output
+
+STOP_TIMEOUT_SECS = 5.0
+
+
+async def write(
+    producer: AIOKafkaProducer, outputs: Sequence[Output], partition: int, name: Any
+) -> dict[str, int]:
+    """Write the outputs to that partition of their topics and await every acknowledgement.
+
+    `name` maps a topic of ours to its name in the cluster. Returns, by topic, the offset of the
+    last record written. Raises KafkaError if any batch was not taken.
+    """
+    by_topic: dict[str, list[Output]] = defaultdict(list)
+    for output in outputs:
+        by_topic[output.topic].append(output)
+    topics = list(by_topic)
+    last = await asyncio.gather(
+        *(_write_topic(producer, name(topic), partition, by_topic[topic]) for topic in topics)
+    )
+    return dict(zip(topics, last, strict=True))
+
+
+async def _write_topic(
+    producer: AIOKafkaProducer, topic: str, partition: int, outputs: Sequence[Output]
+) -> int:
+    last_offset, sent = -1, 0
+    while sent < len(outputs):
+        batch, begin = producer.create_batch(), sent
+        while sent < len(outputs) and _append(batch, outputs[sent]):
+            sent += 1
+        future = await producer.send_batch(batch, topic, partition=partition)
+        metadata = await future
+        last_offset = metadata.offset + (sent - begin) - 1
+    return last_offset
+
+
+def _append(batch: Any, output: Output) -> bool:
+    added = batch.append(
+        timestamp=None, key=output.key, value=output.value, headers=list(output.headers)
+    )
+    return added is not None
+
+
+async def stop(producer: AIOKafkaProducer) -> None:
+    """Stop a producer within a time limit, whatever state it is in."""
+    with contextlib.suppress(TimeoutError, Exception):
+        async with asyncio.timeout(STOP_TIMEOUT_SECS):
+            await producer.stop()
+            return
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(STOP_TIMEOUT_SECS):
+            await producer.client.close()

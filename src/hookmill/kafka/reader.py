@@ -1,0 +1,119 @@
+"""Reads topics from outside any group, read_committed: for people, the demo and the checks."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from hookmill.core.record import Record
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.records import from_consumer
+
+POLL_MS = 200
+
+
+class Reader:
+    """Looks into topics by time and offset. All topic names are the cluster's."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
+        self._consumer = consumer
+        self._admin = admin
+
+    async def partitions(self, topic: str) -> list[int]:
+        """The topic's partitions; empty if there is no such topic."""
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            described = await self._admin.describe_topics([topic])
+        return sorted(
+            each["partition"]
+            for each in described[0]["partitions"]
+            if not described[0]["error_code"]
+        )
+
+    async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
+        """First and next stable offset of each partition."""
+        return await self._bounds(topic, await self.partitions(topic))
+
+    async def since(self, topic: str, epoch_ms: int) -> dict[int, tuple[int, int]]:
+        """From the first offset at or after that time to the end, partition by partition."""
+        partitions = await self.partitions(topic)
+        bounds = await self._bounds(topic, partitions)
+        wanted = {TopicPartition(topic, each): max(0, epoch_ms) for each in partitions}
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            found = await self._consumer.offsets_for_times(wanted) if wanted else {}
+        starts = {tp.partition: at.offset for tp, at in found.items() if at is not None}
+        return {each: (starts.get(each, end), end) for each, (_, end) in bounds.items()}
+
+    async def read(
+        self, topic: str, ranges: Mapping[int, tuple[int, int]]
+    ) -> AsyncIterator[list[Record]]:
+        """The records of those offset ranges, in order within each partition."""
+        left = {
+            TopicPartition(topic, partition): end
+            for partition, (start, end) in ranges.items()
+            if start < end
+        }
+        if not left:
+            return
+        self._consumer.assign(list(left))
+        for tp in left:
+            self._consumer.seek(tp, ranges[tp.partition][0])
+        while left:
+            found = await self._consumer.getmany(*left, timeout_ms=POLL_MS)
+            for tp, records in found.items():
+                yield [from_consumer(each) for each in records if each.offset < left[tp]]
+            for tp in list(left):
+                async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                    if await self._consumer.position(tp) >= left[tp]:
+                        self._consumer.pause(tp)
+                        del left[tp]
+
+    async def follow(self, topic: str, *, from_start: bool) -> AsyncIterator[Record]:
+        """Records as they come, for ever."""
+        bounds = await self.bounds(topic)
+        self._consumer.assign([TopicPartition(topic, each) for each in bounds])
+        for partition, (begin, end) in bounds.items():
+            self._consumer.seek(TopicPartition(topic, partition), begin if from_start else end)
+        while True:
+            found = await self._consumer.getmany(timeout_ms=POLL_MS)
+            for record in sorted(
+                (each for records in found.values() for each in records),
+                key=lambda each: each.timestamp,
+            ):
+                yield from_consumer(record)
+
+    async def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """The group's committed offsets by topic and partition."""
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            offsets = await self._admin.list_consumer_group_offsets(group)
+        return {(tp.topic, tp.partition): each.offset for tp, each in offsets.items()}
+
+    async def _bounds(self, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+        wanted = [TopicPartition(topic, each) for each in partitions]
+        if not wanted:
+            return {}
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            begin = await self._consumer.beginning_offsets(wanted)
+            end = await self._consumer.end_offsets(wanted)
+        return {tp.partition: (begin[tp], end[tp]) for tp in wanted}
+
+
+@contextlib.asynccontextmanager
+async def reader(connection: Connection) -> AsyncIterator[Reader]:
+    """A reader for as long as it is needed."""
+    consumer = AIOKafkaConsumer(
+        **connection.arguments("hookmill-reader"),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    admin = AIOKafkaAdminClient(**connection.arguments("hookmill-reader"))
+    async with contextlib.AsyncExitStack() as stack:
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            await consumer.start()
+            stack.push_async_callback(consumer.stop)
+            await admin.start()
+            stack.push_async_callback(admin.close)
+        yield Reader(consumer, admin)

@@ -1,0 +1,18 @@
+"""Between aiokafka's records and ours."""
+
+from typing import Any
+
+from hookmill.core.record import Record
+
+
+def from_consumer(record: Any) -> Record:
+    """A consumer record as ours; a missing key or value reads as empty bytes."""
+    return Record(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key or b"",
+        record.value or b"",
+        tuple((name, value or b"") for name, value in record.headers),
+    )

@@ -1,0 +1,179 @@
+"""A partition's state on disk: never ahead of what is committed, always made again from Kafka."""
+
+import fcntl
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import msgspec
+from rocksdict import Options, Rdict, WriteBatch, WriteOptions
+
+Changes = Sequence[tuple[bytes, bytes | None]]
+"""Keys and their new values; None deletes."""
+
+
+class Bookmark(msgspec.Struct, frozen=True):
+    """What the store knows of its changelog: the offset of the last record it holds, the
+    changelog's incarnation (a new one for every changelog made anew), the next input offset."""
+
+    changelog_offset: int
+    incarnation: str | None
+    next_input_offset: int | None
+
+
+class Store(Protocol):
+    """What the engine wants of a store. Its calls are short and block."""
+
+    def bookmark(self) -> Bookmark | None:
+        """Up to where the store is complete; None for an empty one."""
+
+    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that have one."""
+
+    def write(self, changes: Changes, bookmark: Bookmark) -> None:
+        """Apply the changes and move the bookmark, all or nothing."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+class NoState:
+    """The store of a stage that keeps none."""
+
+    def bookmark(self) -> Bookmark | None:
+        """Nothing is ever kept."""
+        return None
+
+    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Nothing is ever found."""
+        return {}
+
+    def write(self, changes: Changes, bookmark: Bookmark) -> None:
+        """Nothing may be written."""
+        assert not changes, "a stage without a changelog must not write state"
+
+    def clear(self) -> None:
+        """There is nothing to forget."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+_BOOKMARK_KEY = b"\x00bookmark"
+
+
+class RocksStore:
+    """A store in a RocksDB folder. It is not synced on write: the changelog is the truth."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._db = self._open()
+
+    def bookmark(self) -> Bookmark | None:
+        """Up to where the store is complete; None for an empty one or one of another format."""
+        value = self._db.get(_BOOKMARK_KEY)
+        if value is None:
+            return None
+        try:
+            return msgspec.json.decode(value, type=Bookmark)
+        except msgspec.MsgspecError:
+            return None
+
+    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that have one, looked up in one call."""
+        wanted: list[Any] = list(keys)
+        values: list[bytes | None] = self._db.get(wanted) or []
+        return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
+
+    def write(self, changes: Changes, bookmark: Bookmark) -> None:
+        """Apply the changes and move the bookmark in one write batch."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(_BOOKMARK_KEY, msgspec.json.encode(bookmark))
+        self._db.write(batch, WriteOptions())
+
+    def clear(self) -> None:
+        """Delete the folder and begin an empty one."""
+        self._db.close()
+        shutil.rmtree(self._folder)
+        self._db = self._open()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _open(self) -> Rdict:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return Rdict(str(self._folder), _options())
+        except Exception:
+            # The instance's lock is ours, so nobody else has it open: it is damaged.
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return Rdict(str(self._folder), _options())
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(16 * 1024 * 1024)
+    options.set_max_write_buffer_number(2)
+    options.set_keep_log_file_num(2)
+    options.set_max_open_files(128)
+    return options
+
+
+class InstanceLock:
+    """The exclusive right of one process to the state folders of a group's instance.
+
+    The lock dies with the process, so a folder that another process holds is never touched.
+    """
+
+    def __init__(self, folder: Path, file: IO[str], name: str) -> None:
+        self.folder = folder
+        self.name = name
+        self._file = file
+
+    def release(self) -> None:
+        """Let another process have the instance."""
+        self._file.close()
+
+
+def lock_instance(root: Path, group: str, name: str | None) -> InstanceLock:
+    """Lock `root/{name}/{group}`; without a name the lowest number that is free.
+
+    Raises BlockingIOError if the named instance is another process's.
+    """
+    candidates: Iterable[str] = [name] if name is not None else map(str, range(10_000))
+    for candidate in candidates:
+        folder = root / candidate / group
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        return InstanceLock(folder, file, candidate)
+    raise BlockingIOError(f"instance '{name}' of {group} is in use by another process")
+
+
+class Overlay:
+    """What a batch has changed so far, over the store: thrown away unless it is committed."""
+
+    def __init__(self, found: Mapping[bytes, bytes]) -> None:
+        self.values = dict(found)
+        self.changes: dict[bytes, bytes] = {}
+
+    def put(self, changes: Iterable[tuple[bytes, bytes]]) -> None:
+        """Let later records of the batch see these changes."""
+        for key, value in changes:
+            self.values[key] = value
+            self.changes[key] = value

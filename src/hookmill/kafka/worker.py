@@ -1,0 +1,364 @@
+"""The stage engine for one partition: fence, offset, restore, then decide and commit for ever.
+
+It knows no aiokafka: `Port` is all it wants of Kafka, so the in-memory log of the tests and the
+real one run the same engine. The order of the steps is what makes it exactly once: only after
+the fence can no other owner commit, only then is the committed offset the truth, and the local
+store is written only after the commit. Any doubt throws everything away and starts again.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, assert_never
+
+import msgspec
+
+from hookmill.core.errors import HookmillError
+from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
+from hookmill.core.record import Output, Record
+from hookmill.kafka.dead_letters import dead_letter
+from hookmill.kafka.store import Bookmark, Overlay, Store
+from hookmill.pipeline import Stage as Spec
+from hookmill.stages.stage import Stage
+
+RECORDS_MAX = 2_000
+BYTES_MAX = 8 * 1024 * 1024
+FETCH_TIMEOUT_SECS = 1.0
+RESTORE_WRITE_RECORDS = 10_000
+MARK_KEY = b"\x00hookmill-mark"
+
+
+class OffsetOutOfRange(HookmillError):
+    """The position is outside the log: records were deleted unread. Only a person can go on."""
+
+
+class Port(Protocol):
+    """What the engine wants of Kafka for its partition. Every call has a time limit.
+
+    Any exception means doubt; the engine then begins again with `fence`.
+    """
+
+    partition: int
+
+    async def fence(self) -> None:
+        """Make sure that no earlier owner of the partition can commit any more."""
+
+    async def committed(self) -> int | None:
+        """The group's committed offset, asked of the broker now."""
+
+    async def input_bounds(self) -> tuple[int, int]:
+        """First and next offset of the input partition."""
+
+    async def changelog_bounds(self) -> tuple[int, int]:
+        """First and next stable offset of the changelog partition."""
+
+    def read_changelog(self, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
+        """The committed records of the changelog from `start` to before `end`."""
+
+    def seek(self, offset: int) -> None:
+        """Fetch from there on."""
+
+    async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
+        """The next records of the input; empty when none came in time."""
+
+    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
+        """Write the outputs and the group's offset in one transaction.
+
+        Returns, by topic, the offset of the last record written.
+        """
+
+    async def close(self) -> None:
+        """Let go of the producer."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """The changelog's own record, last in every transaction: which changelog this is, and the
+    next input offset, which serves when the group's committed offset is gone."""
+
+    incarnation: str
+    next_input_offset: int
+    v: int = 1
+
+
+class Watcher(Protocol):
+    """What the engine tells of itself."""
+
+    def decided(self, record: Record, outcome: Outcome) -> None:
+        """The record's outcome is committed."""
+
+    def committed(self, seconds: float) -> None:
+        """A transaction took that long."""
+
+    def not_committed(self) -> None:
+        """A transaction failed."""
+
+    def retried(self, reason: str) -> None:
+        """The stage asked for the batch to be tried again."""
+
+    def restoring(self, left: int, read: int) -> None:
+        """Changelog records still to read, and how many were just read."""
+
+    def restored(self, records: int, *, rebuilt: bool) -> None:
+        """The state is complete."""
+
+    def offset_from_changelog(self, offset: int) -> None:
+        """The group's committed offset was gone."""
+
+
+Pause = Callable[[int], Awaitable[None]]
+"""Waits before the n-th attempt in a row, longer each time."""
+
+
+class Worker:
+    """Runs one stage on one partition, from fence to cancellation."""
+
+    def __init__(
+        self,
+        stage: Stage[Any],
+        spec: Spec,
+        port: Port,
+        store: Store,
+        *,
+        watcher: Watcher,
+        pause: Pause,
+        now_us: Callable[[], int],
+        value_bytes_max: Callable[[str], int],
+    ) -> None:
+        self._stage = stage
+        self._spec = spec
+        self._port = port
+        self._store = store
+        self._watcher = watcher
+        self._pause = pause
+        self._now_us = now_us
+        self._value_bytes_max = value_bytes_max
+        self._incarnation = ""
+        self.position = -1
+        self.turns = 0
+        self.pending_since_ms: int | None = None
+
+    async def run(self) -> None:
+        """Work until cancelled. Any exception leaves nothing half done; the caller runs it anew."""
+        await self._port.fence()
+        committed = await self._port.committed()
+        if self._spec.changelog is not None:
+            await self._restore()
+        self.position = await self._start_offset(committed)
+        self._port.seek(self.position)
+        while True:
+            records = await self._port.fetch(
+                records_max=RECORDS_MAX, timeout_secs=FETCH_TIMEOUT_SECS
+            )
+            self.turns += 1
+            self.pending_since_ms = records[0].timestamp_ms if records else None
+            await self._process(records)
+
+    async def close(self) -> None:
+        """Let go of the store and of the producer."""
+        self._store.close()
+        await self._port.close()
+
+    async def _process(self, records: Sequence[Record]) -> None:
+        attempt = 0
+        while records:
+            decided, overlay, retry = self._decide(records)
+            if decided:
+                await _to_the_end(self._commit(decided, overlay))
+                records, attempt = records[len(decided) :], 0
+            if retry is not None:
+                attempt += 1
+                self._watcher.retried(retry.reason)
+                await self._pause(attempt)
+
+    def _decide(
+        self, records: Sequence[Record]
+    ) -> tuple[list[tuple[Record, Outcome]], Overlay, Retry | None]:
+        """Decide in order, until a `Retry`, the transaction's size, or the end."""
+        tasks = [self._read(record) for record in records]
+        keys = {
+            key for task in tasks if not isinstance(task, DeadLetter) for key in task.state_keys
+        }
+        overlay = Overlay(self._store.get_many(keys) if keys else {})
+        decided: list[tuple[Record, Outcome]] = []
+        size_bytes = 0
+        for record, task in zip(records, tasks, strict=True):
+            outcome = self._answer(task, overlay)
+            if isinstance(outcome, Retry):
+                return decided, overlay, outcome
+            size_bytes += _size(outcome)
+            if decided and size_bytes > BYTES_MAX:
+                break
+            if isinstance(outcome, Forward):
+                overlay.put(outcome.state)
+            decided.append((record, outcome))
+        return decided, overlay, None
+
+    def _read(self, record: Record) -> Any:
+        try:
+            return self._stage.read(record)
+        except Exception as error:  # a defect of the stage must not stop the partition
+            return _defect(error)
+
+    def _answer(self, task: Any, overlay: Overlay) -> Outcome:
+        if isinstance(task, DeadLetter):
+            return task
+        try:
+            outcome = self._stage.decide(task, overlay.values)
+        except Exception as error:  # as above: pure code fails the same way every time
+            return _defect(error)
+        if isinstance(outcome, Forward) and self._too_large(outcome):
+            return DeadLetter("output_too_large", "an output is larger than its topic takes")
+        return outcome
+
+    def _too_large(self, outcome: Forward) -> bool:
+        return any(
+            _output_size(output) > self._value_bytes_max(output.topic) for output in outcome.outputs
+        )
+
+    async def _commit(self, decided: Sequence[tuple[Record, Outcome]], overlay: Overlay) -> None:
+        outputs: list[Output] = []
+        for record, outcome in decided:
+            match outcome:
+                case Forward():
+                    outputs += outcome.outputs
+                case DeadLetter():
+                    outputs.append(self._set_aside(record, outcome))
+                case Drop():
+                    continue
+                case Retry():
+                    raise AssertionError("a Retry is never committed")
+                case _:
+                    assert_never(outcome)
+        next_offset = decided[-1][0].offset + 1
+        changes = list(overlay.changes.items())
+        began = time.perf_counter()
+        try:
+            written = await self._port.commit(
+                outputs + self._changelog(changes, next_offset), next_offset
+            )
+        except Exception:
+            self._watcher.not_committed()
+            raise
+        self._watcher.committed(time.perf_counter() - began)
+        if self._spec.changelog is not None:
+            offset = written[self._spec.changelog]
+            self._store.write(changes, Bookmark(offset, self._incarnation, next_offset))
+        self.position = next_offset
+        for record, outcome in decided:
+            self._watcher.decided(record, outcome)
+
+    def _changelog(self, changes: Sequence[tuple[bytes, bytes]], next_offset: int) -> list[Output]:
+        topic = self._spec.changelog
+        if topic is None:
+            return []
+        mark = msgspec.json.encode(Mark(self._incarnation, next_offset))
+        return [Output(topic, key, value) for key, value in (*changes, (MARK_KEY, mark))]
+
+    def _set_aside(self, record: Record, outcome: DeadLetter) -> Output:
+        return dead_letter(
+            record,
+            topic=self._spec.dead_letters,
+            part=self._spec.name,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            attempt=1,
+            at_us=self._now_us(),
+        )
+
+    async def _start_offset(self, committed: int | None) -> int:
+        bookmark = self._store.bookmark()
+        begin, end = await self._port.input_bounds()
+        if committed is not None:
+            start = committed
+        elif bookmark is not None and bookmark.next_input_offset is not None:
+            start = bookmark.next_input_offset
+            self._watcher.offset_from_changelog(start)
+        else:
+            start = begin
+        if not begin <= start <= end:
+            raise OffsetOutOfRange(
+                f"{self._spec.name}: offset {start} of partition {self._port.partition} of "
+                f"{self._spec.reads} is outside the log ({begin} to {end}): records were deleted "
+                "unread, or the topic was made anew; set the group's offset by hand to go on"
+            )
+        return start
+
+    async def _restore(self) -> None:
+        begin, end = await self._port.changelog_bounds()
+        bookmark = self._store.bookmark()
+        usable = (
+            bookmark is not None
+            and bookmark.incarnation is not None
+            and begin <= bookmark.changelog_offset < end
+        )
+        read = 0
+        if bookmark is not None and usable:
+            read = await self._replay(bookmark.changelog_offset, end, bookmark.incarnation)
+        rebuilt = read == 0 and bookmark is not None
+        if read == 0:
+            if bookmark is not None:
+                self._store.clear()
+            read = await self._replay(begin, end, None)
+        after = self._store.bookmark()
+        self._incarnation = (after.incarnation if after else None) or secrets.token_hex(8)
+        self._watcher.restored(read, rebuilt=rebuilt)
+
+    async def _replay(self, start: int, end: int, incarnation: str | None) -> int:
+        """Apply the changelog from `start`; returns the records read.
+
+        With an incarnation it reads on from a bookmark: 0 says that the first mark found (the
+        bookmark's own, or a later one where compaction took it) is another changelog's, or none.
+        """
+        read, mark, waiting = 0, None, list[tuple[bytes, bytes | None]]()
+        last = start
+        async for records in self._port.read_changelog(start, end):
+            for record in records:
+                if record.key == MARK_KEY:
+                    mark = msgspec.json.decode(record.value, type=Mark)
+                    if incarnation is not None and mark.incarnation != incarnation:
+                        return 0
+                else:
+                    waiting.append((record.key, record.value or None))
+                last = record.offset
+            read += len(records)
+            self._watcher.restoring(max(0, end - 1 - last), len(records))
+            if len(waiting) >= RESTORE_WRITE_RECORDS and incarnation is None:
+                self._store.write(waiting, _bookmark(last, mark))
+                waiting = []
+        if incarnation is not None and mark is None:
+            return 0
+        if read:
+            self._store.write(waiting, _bookmark(last, mark))
+        return read
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await the work even through a cancellation: a commit and the store's write are one thing."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+def _bookmark(offset: int, mark: Mark | None) -> Bookmark:
+    return Bookmark(
+        offset,
+        mark.incarnation if mark else None,
+        mark.next_input_offset if mark else None,
+    )
+
+
+def _defect(error: Exception) -> DeadLetter:
+    return DeadLetter("stage_error", f"{type(error).__name__}: {error}")
+
+
+def _output_size(output: Output) -> int:
+    headers = sum(len(name) + len(value) + 10 for name, value in output.headers)
+    return len(output.key) + len(output.value or b"") + headers
+
+
+def _size(outcome: Outcome) -> int:
+    return sum(map(_output_size, outcome.outputs)) if isinstance(outcome, Forward) else 0

@@ -1,0 +1,1 @@
+"""What the service can say of itself: logs, metrics, health."""

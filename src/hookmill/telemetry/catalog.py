@@ -1,0 +1,172 @@
+"""Everything the service can say: every log event and every metric, listed once.
+
+A test holds this list to the code, both ways. Labels are bounded: endpoints, reason codes,
+stages, partitions; never an id, a key or anything that came in a request.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+REQUESTS = Counter(
+    "hookmill_ingress_requests",
+    "Deliveries answered, by endpoint ('-' where there is none) and outcome: accepted or a reason",
+    ("endpoint", "outcome"),
+    registry=REGISTRY,
+)
+REQUEST_SECONDS = Histogram(
+    "hookmill_ingress_request_seconds",
+    "From a delivery's headers to its answer",
+    ("endpoint",),
+    buckets=_LATENCY,
+    registry=REGISTRY,
+)
+APPEND_SECONDS = Histogram(
+    "hookmill_ingress_append_seconds",
+    "From a batch's submission to Kafka's acknowledgement",
+    buckets=_LATENCY,
+    registry=REGISTRY,
+)
+IN_FLIGHT = Gauge("hookmill_ingress_in_flight", "Deliveries being answered", registry=REGISTRY)
+IN_FLIGHT_BYTES = Gauge(
+    "hookmill_ingress_in_flight_bytes", "Bytes of bodies held", registry=REGISTRY
+)
+BREAKER_OPEN = Gauge(
+    "hookmill_ingress_breaker_open", "1 while Kafka is known to be out", registry=REGISTRY
+)
+REJECTED_UNKEPT = Counter(
+    "hookmill_ingress_rejected_unkept",
+    "Refused deliveries not written to webhooks-rejected: over the rate, or Kafka out",
+    ("endpoint",),
+    registry=REGISTRY,
+)
+
+STAGE_RECORDS = Counter(
+    "hookmill_stage_records",
+    "Records decided and committed, by outcome: forwarded, dropped, dead_lettered",
+    ("stage", "outcome"),
+    registry=REGISTRY,
+)
+DUPLICATES = Counter(
+    "hookmill_duplicates_dropped",
+    "Duplicates dropped by dedup, by endpoint",
+    ("endpoint",),
+    registry=REGISTRY,
+)
+UNRECOGNIZED = Counter(
+    "hookmill_unrecognized_events",
+    "Authentic events that no row of the provider's table fits",
+    ("provider",),
+    registry=REGISTRY,
+)
+DEAD_LETTERS = Counter(
+    "hookmill_dead_letters",
+    "Records set aside, by part and reason",
+    ("part", "reason"),
+    registry=REGISTRY,
+)
+TRANSACTIONS = Counter(
+    "hookmill_transactions",
+    "Kafka transactions: committed or failed",
+    ("stage", "result"),
+    registry=REGISTRY,
+)
+TRANSACTION_SECONDS = Histogram(
+    "hookmill_transaction_seconds",
+    "From the first send of a transaction to its commit",
+    ("stage",),
+    buckets=_LATENCY,
+    registry=REGISTRY,
+)
+RETRIES = Counter(
+    "hookmill_stage_retries",
+    "Batches tried again in place, by reason",
+    ("stage", "reason"),
+    registry=REGISTRY,
+)
+RESTORED = Counter(
+    "hookmill_restored_records",
+    "Changelog records read back into state",
+    ("stage",),
+    registry=REGISTRY,
+)
+RESTORE_LEFT = Gauge(
+    "hookmill_restore_left_records",
+    "Changelog records still to be read before the partition works",
+    ("stage", "partition"),
+    registry=REGISTRY,
+)
+
+ASSIGNED = Gauge(
+    "hookmill_assigned_partitions", "Partitions this member owns", ("group",), registry=REGISTRY
+)
+LAG_RECORDS = Gauge(
+    "hookmill_lag_records",
+    "Offsets between the group's position and the log's end (transaction markers count)",
+    ("group", "partition"),
+    registry=REGISTRY,
+)
+LAG_SECONDS = Gauge(
+    "hookmill_lag_seconds",
+    "Age of the oldest record not yet processed; 0 when there is none",
+    ("group", "partition"),
+    registry=REGISTRY,
+)
+WORKER_RESTARTS = Counter(
+    "hookmill_worker_restarts",
+    "Partition workers started anew after an error, by the error's kind",
+    ("group", "error"),
+    registry=REGISTRY,
+)
+
+HANDLED = Counter(
+    "hookmill_handler_events",
+    "Events through a handler, by outcome: handled, retried, dead_lettered",
+    ("handler", "outcome"),
+    registry=REGISTRY,
+)
+HANDLER_SECONDS = Histogram(
+    "hookmill_handler_seconds",
+    "Time in the handler",
+    ("handler",),
+    buckets=_LATENCY,
+    registry=REGISTRY,
+)
+
+EVENTS: dict[str, tuple[str, str]] = {
+    # what it says: its level, and what it means
+    "process_started": ("info", "a process works; with the addresses it serves"),
+    "process_stopping": ("info", "a process drains"),
+    "process_stopped": ("info", "a process ends in order"),
+    "process_failed": ("error", "a process gives up; the error says what to do"),
+    "delivery_accepted": ("debug", "a delivery is kept and answered"),
+    "delivery_refused": ("info", "a delivery was not taken, and why"),
+    "request_failed": ("error", "a defect: a delivery met an unexpected error, answered 503"),
+    "kafka_connected": ("info", "the producer is connected and the topics are as they must be"),
+    "kafka_unavailable": ("warning", "Kafka cannot be reached or lacks topics; trying again"),
+    "breaker_opened": ("warning", "an append failed: deliveries are answered 503 at once"),
+    "breaker_closed": ("info", "Kafka takes records again"),
+    "plain_http_exposed": ("warning", "a public address without TLS and without a trusted proxy"),
+    "tls_reloaded": ("info", "the certificate was read again"),
+    "tls_reload_failed": ("error", "the changed certificate cannot be used; the old one stays"),
+    "file_unreadable": ("warning", "a watched file cannot be read; its last good text stays"),
+    "partitions_assigned": ("info", "the group gave this member partitions"),
+    "partitions_revoked": ("info", "the group took partitions away"),
+    "restore_started": ("info", "state is read back from its changelog"),
+    "restore_progress": ("info", "how far the restore is"),
+    "restore_finished": ("info", "state is complete; the partition works"),
+    "state_rebuilt": ("warning", "the local state was not of this changelog and was made anew"),
+    "worker_failed": ("warning", "a partition worker met an error and starts anew"),
+    "worker_fenced": ("warning", "another owner fenced this worker; waiting for the group"),
+    "batch_retried": ("warning", "a stage asked to try again in place"),
+    "record_dead_lettered": ("warning", "a record was set aside, and why"),
+    "event_unrecognized": ("info", "an authentic event that no row of the provider's table fits"),
+    "offset_from_changelog": ("warning", "the group's offset is gone; the changelog's serves"),
+    "event_handled": ("info", "what the log handler says of an event"),
+    "handler_retried": ("warning", "a handler failed and is tried again in place"),
+    "child_started": ("info", "the supervisor started a process"),
+    "child_died": ("warning", "a process died and is started again after a pause"),
+    "library": ("warning", "a line of a library's own logger"),
+}

@@ -1,0 +1,84 @@
+"""Structured logs: one JSON line an event in production, readable on a terminal."""
+
+import logging
+import sys
+from typing import Any
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from hookmill.config.options import Log
+from hookmill.telemetry.catalog import EVENTS
+
+_HIDDEN = "[hidden]"
+_SENSITIVE = ("secret_text", "password", "authorization", "token", "key", "body", "signature")
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def configure(options: Log, **bound: Any) -> None:
+    """Set up logging for this process; `bound` (its part, its instance) is in every line."""
+    console = options.format == "console" or (options.format == "auto" and sys.stderr.isatty())
+    last: list[Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if console
+        else [structlog.processors.dict_tracebacks, _render_json]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redact,
+            *last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[options.level]),
+        logger_factory=(
+            structlog.WriteLoggerFactory(sys.stderr)
+            if console
+            else structlog.BytesLoggerFactory(sys.stderr.buffer)
+        ),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**bound)
+    _adopt_libraries()
+
+
+def say(event: str, **fields: Any) -> None:
+    """Log an event of the catalog at its level; raises KeyError for one that is not in it."""
+    level, _ = EVENTS[event]
+    structlog.get_logger().log(_LEVELS[level], event, **fields)
+
+
+def _redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
+    for name in fields:
+        if name in _SENSITIVE:
+            fields[name] = _HIDDEN
+    return fields
+
+
+def _render_json(_: WrappedLogger, __: str, fields: EventDict) -> bytes:
+    return msgspec.json.encode(fields, enc_hook=str)
+
+
+class _Adopted(logging.Handler):
+    """Sends the lines of libraries the way of our own; their texts may quote no request."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        structlog.get_logger().log(
+            record.levelno,
+            "library",
+            logger=record.name,
+            message=record.getMessage()[:500],
+            error=f"{type(error).__name__}: {error}"[:300] if error else None,
+        )
+
+
+def _adopt_libraries() -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [_Adopted()]
+    root.setLevel(logging.WARNING)
+    # aiokafka reports each retried request as an error; what matters of it we say ourselves
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
