@@ -1,0 +1,295 @@
+"""Echezona (PayBridge): event words from two sources that differ, and a signature you describe.
+
+The docs tell you to check "the signature provided in the webhook headers" and stop there: no
+header, no algorithm, no encoding is published. So the endpoint's options must say them.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from hookmill.core.delivery import Delivery, Item, Secret
+from hookmill.core.errors import Reason, Refused, UnparseableBody
+from hookmill.core.event import Kind, Links, ProviderEvent
+from hookmill.core.ids import body_hash
+from hookmill.core.money import Money, whole_units
+from hookmill.core.parse import Number, as_object, as_text, figure_text, parse_object
+from hookmill.core.resource import REPEATED_RANK, TERMINAL_RANK, Change
+from hookmill.providers.keys import verify_hmac
+from hookmill.providers.pack import Draft, Options, Pack, SignedRequest, Terms, unrecognized
+
+DOCS = "https://docs.echezona.com/docs/guide/integrations/webhooks"
+PLUGIN = "https://github.com/Echezona-Payments/echezona-woo-plugin"
+
+
+class Row(NamedTuple):
+    """What an event becomes; `end` is the word class that its `data.status` may not contradict."""
+
+    kind: Kind
+    status: str
+    end: Literal["done", "failed"]
+    row: int
+
+
+# The docs' five events, "some common webhook events", so the list is open. The official plugin
+# (includes/class-wc-echepay-gateway-for-woocommerce-gateway.php) waits for charge.* instead of
+# payment.*: both are taken, and both names for one transaction are one payment.
+EVENTS: dict[str, Row] = {
+    "payment.success": Row("payment", "succeeded", "done", 1),
+    "charge.success": Row("payment", "succeeded", "done", 1),
+    "payment.failed": Row("payment", "failed", "failed", 2),
+    "charge.failed": Row("payment", "failed", "failed", 2),
+    "refund.processed": Row("refund", "succeeded", "done", 3),
+    "transfer.success": Row("transfer", "succeeded", "done", 4),
+    "subscription.renew": Row("subscription", "renewed", "done", 5),
+}
+# May come several times for one transaction (two partial refunds): the body tells them apart.
+REPEATABLE = frozenset({"refund.processed", "subscription.renew"})
+
+# `data.status` is documented as "success" only. The event decides; a word that plainly says the
+# opposite stops us from believing either.
+STATUS_WORDS: dict[str, str] = {
+    **dict.fromkeys(("success", "successful", "succeeded", "completed", "paid", "approved",
+                     "processed"), "done"),
+    **dict.fromkeys(("failed", "failure", "fail", "error", "declined", "rejected", "cancelled",
+                     "canceled", "abandoned", "expired", "reversed"), "failed"),
+    **dict.fromkeys(("pending", "processing", "initiated", "created"), "open"),
+}  # fmt: skip
+
+# The currencies of the plugin's readme.txt, with ISO 4217's decimals.
+DECIMALS = {"NGN": 2, "USD": 2, "GBP": 2, "EUR": 2, "GHS": 2, "KES": 2, "ZAR": 2, "UGX": 0}
+
+HASHES = {"hmac-sha256": "sha256", "hmac-sha384": "sha384", "hmac-sha512": "sha512"}
+
+
+class EchezonaOptions(Options, frozen=True, kw_only=True):
+    """The signature scheme, which Echezona does not publish, and how to read an amount."""
+
+    header: str | None = None
+    """The request header with the signature; the official plugin reads X-Echezona-Signature."""
+    algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] | None = None
+    encoding: Literal["hex", "base64"] | None = None
+    prefix: str = ""
+    """What stands before the signature in the header, such as `sha256=`."""
+    signed: str = "{body}"
+    """What is signed: `body`, or a template such as `{timestamp}.{body}`."""
+    timestamp_header: str | None = None
+    """The header with the time in whole seconds, where the template has `{timestamp}`."""
+    amount_unit: Literal["minor", "major"] | None = None
+    """How to read `amount`: docs and plugin contradict each other. Left out: not at all."""
+
+
+class Echezona(Pack):
+    """Echezona, also PayBridge: cards and transfers in Nigeria."""
+
+    name = "echezona"
+    title = "Echezona"
+    sources = (DOCS, PLUGIN)
+    verifies = (
+        "An HMAC of the body in a header, by the scheme that the endpoint's options describe."
+    )
+    events: ClassVar[Mapping[str, str]] = {
+        word: f"{row.kind}.{row.status}" for word, row in EVENTS.items()
+    }
+    options = EchezonaOptions
+    # "may result in retries" is all that is published: this schedule is ours.
+    retry_delays_secs = (60, 300, 1800, 7200, 21600)
+
+    def evidence(self, delivery: Delivery, options: Any) -> dict[str, list[str]] | dict[str, str]:
+        """The headers that the options name, every repetition of them."""
+        names = [name.lower() for name in (options.header, options.timestamp_header) if name]
+        found = {name: delivery.headers_named(name) for name in names}
+        return {name: values for name, values in found.items() if values}
+
+    def check_options(self, options: Any) -> None:
+        """Raise ValueError that says what to set, and why, unless the scheme is complete."""
+        missing = [name for name in ("header", "algorithm", "encoding")
+                   if not getattr(options, name)]  # fmt: skip
+        if missing:
+            raise ValueError(
+                f"set {', '.join(missing)}. Echezona publishes no signature scheme and hookmill "
+                "guesses none: ask their support how your webhooks are signed, then write, for "
+                'example, options = { header = "x-echezona-signature", '
+                'algorithm = "hmac-sha512", encoding = "hex" }'
+            )
+        for name in ("header", "timestamp_header"):
+            value = getattr(options, name)
+            if value is not None and not _HEADER_NAME.fullmatch(value):
+                raise ValueError(f"{name}: '{value}' is no name of a header")
+        _check_template(options)
+
+    def verify(self, delivery: Delivery, terms: Terms) -> Secret:
+        """Return the secret that signed what the template names; raise Refused if none did."""
+        options = terms.options
+        if not (options and options.header and options.algorithm and options.encoding):
+            raise Refused(Reason.SIGNATURE_INVALID)  # never accept what nobody described
+        offered = delivery.header(options.header.lower())
+        if offered is None:
+            raise Refused(Reason.SIGNATURE_MISSING)
+        timestamp = None
+        if options.timestamp_header:
+            timestamp = delivery.header(options.timestamp_header.lower())
+            if timestamp is None:
+                raise Refused(Reason.TIMESTAMP_MISSING)
+        secret = verify_hmac(
+            _message(options.signed, delivery.body, timestamp or ""),
+            candidates=[_signature(offered, options)],
+            secrets=terms.secrets,
+            algorithm=HASHES[options.algorithm],
+        )
+        if timestamp is not None and terms.tolerance_secs is not None:
+            _check_time(timestamp, delivery.received_at_us, terms.tolerance_secs)
+        return secret
+
+    def identify(self, delivery: Delivery) -> tuple[Item, ...]:
+        """The one event. Echezona gives no id: it is made of the event and the transaction."""
+        body = delivery.body
+        try:
+            fields = parse_object(body)
+        except UnparseableBody:
+            return (Item(body, body_hash(body)),)
+        event, reference = as_text(fields.get("event")), _reference(as_object(fields.get("data")))
+        if event is None or reference is None:
+            return (Item(body, body_hash(body), event or "", reference),)
+        tail = f":{body_hash(body)}" if event in REPEATABLE else ""
+        return (Item(body, f"{event}:{reference}{tail}", event, reference),)
+
+    def normalize(self, body: bytes, options: Any) -> Draft:
+        """The event in our words; unknown events and contradictions are kept as unrecognized."""
+        fields = parse_object(body)
+        data = as_object(fields.get("data"))
+        event, reference = as_text(fields.get("event")), _reference(data)
+        metadata = as_object(data.get("metadata"))
+        transfer = event is not None and event.startswith("transfer.")
+        kept = unrecognized(
+            ProviderEvent(
+                type=event,
+                status=as_text(data.get("status")),
+                amount=figure_text(data.get("amount")),
+            ),
+            subject=reference,
+            links=Links(
+                payment=None if transfer else reference, order=as_text(metadata.get("order_id"))
+            ),
+            metadata=metadata,
+        )
+        row = EVENTS.get(event or "")
+        if row is None or reference is None or _contradicts(row, data.get("status")):
+            return kept
+        rank = REPEATED_RANK if row.kind == "subscription" else TERMINAL_RANK
+        return replace(
+            kept,
+            kind=row.kind,
+            status=row.status,
+            changes=(Change(row.kind, reference, row.status, rank, row=row.row),),
+            amount=_money(data, getattr(options, "amount_unit", None)),
+        )
+
+    def sign(self, body: bytes, *, secret: str, message_id: str, at_us: int, options: Any
+             ) -> SignedRequest:  # fmt: skip
+        """The request by the scheme of the options, as Echezona is believed to send it."""
+        timestamp = str(at_us // 1_000_000)
+        message = _message(options.signed, body, timestamp)
+        digest = hmac.new(self.key(secret), message, HASHES[options.algorithm]).digest()
+        text = digest.hex() if options.encoding == "hex" else base64.b64encode(digest).decode()
+        headers = {"content-type": "application/json", options.header: options.prefix + text}
+        if options.timestamp_header:
+            headers[options.timestamp_header] = timestamp
+        return SignedRequest({name.lower(): value for name, value in headers.items()}, body)
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_PLACEHOLDER = re.compile(r"(\{body\}|\{timestamp\})")
+_TIMESTAMP = re.compile(r"[0-9]{1,15}")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_FIGURE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:[eE]([+-]?[0-9]{1,3}))?")
+_FIGURE_IN_STRING = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+
+def _template(signed: str) -> list[str]:
+    return _PLACEHOLDER.split("{body}" if signed == "body" else signed)
+
+
+def _check_template(options: EchezonaOptions) -> None:
+    parts = _template(options.signed)
+    if parts.count("{body}") != 1 or parts.count("{timestamp}") > 1:
+        raise ValueError(
+            'signed: "body", or a template with {body} once and {timestamp} at most once, '
+            'such as "{timestamp}.{body}"'
+        )
+    if any("{" in text or "}" in text for text in parts[::2]):
+        raise ValueError("signed: only {body} and {timestamp} can stand in braces")
+    if "{timestamp}" in parts and not options.timestamp_header:
+        raise ValueError("timestamp_header: name the header that carries the signed {timestamp}")
+    if options.timestamp_header and "{timestamp}" not in parts:
+        raise ValueError(
+            "timestamp_header: a time that is not signed proves nothing; "
+            "put {timestamp} into `signed` or leave the header out"
+        )
+
+
+def _message(signed: str, body: bytes, timestamp: str) -> bytes:
+    values = {"{body}": body, "{timestamp}": timestamp.encode("utf-8", "surrogatepass")}
+    return b"".join(values.get(part, part.encode()) for part in _template(signed))
+
+
+def _signature(offered: str, options: EchezonaOptions) -> bytes:
+    """The bytes behind the header's value; each signature has one spelling (hex: two cases)."""
+    text = offered.removeprefix(options.prefix)
+    if not offered.startswith(options.prefix) or not text.isascii():
+        raise Refused(Reason.SIGNATURE_INVALID)
+    if options.encoding == "hex":
+        if _HEX.fullmatch(text):
+            return bytes.fromhex(text)
+        raise Refused(Reason.SIGNATURE_INVALID)
+    try:
+        signature = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused(Reason.SIGNATURE_INVALID) from None
+    if base64.b64encode(signature).decode() != text:
+        raise Refused(Reason.SIGNATURE_INVALID)
+    return signature
+
+
+def _check_time(timestamp: str, now_us: int, tolerance_secs: int) -> None:
+    whole = _TIMESTAMP.fullmatch(timestamp) is not None
+    if not whole or abs(now_us - int(timestamp) * 1_000_000) > tolerance_secs * 1_000_000:
+        raise Refused(Reason.TIMESTAMP_OUT_OF_TOLERANCE)
+
+
+def _reference(data: dict[str, Any]) -> str | None:
+    """The transaction: `transaction_id` in the docs, `reference` in the plugin."""
+    return as_text(data.get("transaction_id")) or as_text(data.get("reference"))
+
+
+def _contradicts(row: Row, status: Any) -> bool:
+    if status is None:
+        return False
+    word = as_text(status)
+    return word is None or STATUS_WORDS.get(word.lower(), row.end) != row.end
+
+
+def _money(data: dict[str, Any], unit: str | None) -> Money | None:
+    """The amount, exactly; None without a unit, a known currency or a whole minor figure."""
+    currency = (as_text(data.get("currency")) or "").upper()
+    if unit is None or currency not in DECIMALS:
+        return None
+    decimals = DECIMALS[currency]
+    minor = _shifted(data.get("amount"), decimals if unit == "major" else 0)
+    return None if minor is None else Money(str(minor), currency, decimals)
+
+
+def _shifted(figure: Any, places: int) -> int | None:
+    """The figure times ten to the power of `places`, if that is whole and not negative."""
+    if isinstance(figure, str) and not _FIGURE_IN_STRING.fullmatch(figure):
+        return None
+    match = _FIGURE.fullmatch(figure_text(figure) or "")
+    if match is None:
+        return None
+    digits, exponent = match.groups()
+    return whole_units(Number(f"{digits}e{int(exponent or 0) + places}"))
