@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from support.memory_log import Exhausted
 
 from hookmill.core.record import Headers, Output, Record
 from hookmill.kafka.client import Connection
@@ -15,6 +14,7 @@ from hookmill.kafka.reader import reader
 from hookmill.kafka.topics import admin, wanted
 from hookmill.local.broker import LocalBroker
 from hookmill.pipeline import Names, Stage, Topic
+from support.memory_log import Exhausted
 
 
 def free_port() -> int:

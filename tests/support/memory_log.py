@@ -12,7 +12,7 @@ class Fenced(Exception):
 
 
 class MemoryLog:
-    """Topics, group offsets and transactions of one partition count. Appends take the clock's ms."""
+    """Topics, group offsets and transactions. Appends take the time from `now_ms`."""
 
     def __init__(self) -> None:
         self.now_ms = 1_000_000

@@ -1,0 +1,50 @@
+"""Every answer there is: a reason code becomes a status, a body and its headers."""
+
+import msgspec
+from aiohttp import web
+
+from hookmill.core.errors import Reason
+
+RETRY_AFTER_SECS = 1
+
+STATUS: dict[Reason, int] = {
+    Reason.MALFORMED_ENVELOPE: 400,
+    Reason.SIGNATURE_MISSING: 401,
+    Reason.SIGNATURE_INVALID: 401,
+    Reason.TIMESTAMP_MISSING: 401,
+    Reason.TIMESTAMP_OUT_OF_TOLERANCE: 401,
+    Reason.TOKEN_INVALID: 401,
+    Reason.TOKEN_ALGORITHM: 401,
+    Reason.SECRET_INVALID: 401,
+    Reason.UNKNOWN_ENDPOINT: 404,
+    Reason.METHOD_NOT_ALLOWED: 405,
+    Reason.BODY_TOO_LARGE: 413,
+    Reason.UNSUPPORTED_MEDIA_TYPE: 415,
+    Reason.TOO_MANY_REQUESTS: 429,
+    Reason.BROKER_UNAVAILABLE: 503,
+    Reason.DRAINING: 503,
+}
+
+_BODIES = {reason: msgspec.json.encode({"error": reason.value}) for reason in Reason}
+_JSON = "application/json"
+DELIVERY_HEADER = "x-hookmill-delivery"
+
+
+def refused(reason: Reason) -> web.Response:
+    """The answer to a delivery that is not taken."""
+    status = STATUS[reason]
+    headers = {"content-type": _JSON}
+    if status in (429, 503):
+        headers["retry-after"] = str(RETRY_AFTER_SECS)
+    if reason is Reason.METHOD_NOT_ALLOWED:
+        headers["allow"] = "POST"
+    response = web.Response(status=status, body=_BODIES[reason], headers=headers)
+    if reason in (Reason.BODY_TOO_LARGE, Reason.DRAINING):
+        response.force_close()
+    return response
+
+
+def accepted(delivery_id: str) -> web.Response:
+    """The answer to a delivery that is kept."""
+    body = b'{"status":"accepted","delivery":"%s"}' % delivery_id.encode()
+    return web.Response(body=body, headers={"content-type": _JSON, DELIVERY_HEADER: delivery_id})

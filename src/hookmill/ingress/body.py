@@ -1,0 +1,59 @@
+"""Reads a body while it streams, counting: chunked bodies too, never more than the limit."""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from hookmill.core.errors import Reason, Refused
+
+DRAIN_BYTES_MAX = 8 * 1024 * 1024
+DRAIN_SECS_MAX = 2.0
+
+
+class BodyIncomplete(Exception):
+    """The client went away, was too slow, or broke the framing: nobody waits for an answer."""
+
+
+async def read_body(
+    request: web.BaseRequest, *, bytes_max: int, timeout_secs: float, hold: Callable[[int], None]
+) -> bytes:
+    """The exact bytes of the body. `hold` is told of every chunk and may refuse.
+
+    Raises Refused with `body_too_large` as soon as it is, BodyIncomplete if it never ends.
+    """
+    if request.content_length is not None and request.content_length > bytes_max:
+        raise Refused(Reason.BODY_TOO_LARGE)
+    await _continue(request)
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(timeout_secs):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > bytes_max:
+                    raise Refused(Reason.BODY_TOO_LARGE)
+                hold(len(chunk))
+                chunks.append(chunk)
+    except (TimeoutError, ConnectionError, HttpProcessingError, web.HTTPException) as error:
+        raise BodyIncomplete(type(error).__name__) from None
+    return b"".join(chunks)
+
+
+async def drain(request: web.BaseRequest) -> None:
+    """Read the rest of a refused body, bounded, so that the client gets to read the answer."""
+    left = DRAIN_BYTES_MAX
+    try:
+        async with asyncio.timeout(DRAIN_SECS_MAX):
+            async for chunk in request.content.iter_any():
+                left -= len(chunk)
+                if left < 0:
+                    return
+    except (TimeoutError, ConnectionError, HttpProcessingError, web.HTTPException):
+        return
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Send the 100 that a client with `Expect` waits for; the low-level server sends none."""
+    if request.headers.get("expect", "").lower() == "100-continue" and request.transport:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

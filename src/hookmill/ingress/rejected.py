@@ -1,0 +1,44 @@
+"""What failed verification, for `webhooks-rejected`: capped, and never with a credential."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from hookmill.core.delivery import Delivery, Secret
+from hookmill.core.errors import Reason
+from hookmill.core.record import Output
+from hookmill.stages import headers
+
+BODY_BYTES_MAX = 16 * 1024
+
+
+def rejected(
+    delivery: Delivery,
+    *,
+    topic: str,
+    delivery_id: str,
+    endpoint: str,
+    reason: Reason,
+    peer: str,
+    secrets: Sequence[Secret],
+) -> Output:
+    """The record of a refused delivery: the body's beginning and the *names* of its headers.
+
+    A body that holds a live secret (somebody put it in the wrong place) is left out.
+    """
+    leaks = any(secret.key in delivery.body for secret in secrets)
+    names = msgspec.json.encode(sorted({name for name, _ in delivery.headers})[:100])
+    return Output(
+        topic,
+        endpoint.encode(),
+        b"" if leaks else delivery.body[:BODY_BYTES_MAX],
+        (
+            (headers.DELIVERY, delivery_id.encode()),
+            (headers.ENDPOINT, endpoint.encode()),
+            (headers.REASON, reason.value.encode()),
+            (headers.RECEIVED_AT, str(delivery.received_at_us).encode()),
+            ("hm-peer", peer.encode()),
+            ("hm-header-names", names),
+            ("hm-body-bytes", str(len(delivery.body)).encode()),
+        ),
+    )

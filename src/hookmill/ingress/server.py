@@ -1,0 +1,292 @@
+"""The front door: POST /webhooks/{endpoint}, in the order that keeps attackers cheap.
+
+admission → endpoint → method, type, size → exact bytes → verify → identify → append → answer.
+Nothing of the body is parsed before it is verified; nothing is answered 2xx before Kafka has it.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from hookmill.config.options import Ingress as Options
+from hookmill.core.delivery import Delivery, Secret
+from hookmill.core.errors import NotKept, Reason, Refused
+from hookmill.core.ids import uuid7
+from hookmill.core.record import Output
+from hookmill.ingress import answers
+from hookmill.ingress.admission import Admission, RateLimit
+from hookmill.ingress.body import BodyIncomplete, drain, read_body
+from hookmill.ingress.peer import networks, peer_address
+from hookmill.ingress.rejected import rejected
+from hookmill.pipeline import DELIVERIES, RAW, REJECTED, Names
+from hookmill.providers.endpoint import Endpoint
+from hookmill.stages.accept import accept
+from hookmill.telemetry import catalog
+from hookmill.telemetry.logs import say
+
+PREFIX = "/webhooks/"
+NO_ENDPOINT = "-"
+ANSWER_MARGIN_SECS = 0.5
+REJECTED_DEADLINE_SECS = 2.0
+LINGERING_SECS = 2.0
+
+
+class Keeper(Protocol):
+    """What keeps records: the appender."""
+
+    @property
+    def available(self) -> bool:
+        """False while Kafka is known to be out."""
+
+    def admits(self) -> bool:
+        """Whether a record may be appended now."""
+
+    async def append(self, topic: str, output: Output, *, deadline: float) -> None:
+        """Return when it is kept; raise NotKept otherwise."""
+
+
+class Door:
+    """An endpoint as the server needs it: with its live secrets and its own limits."""
+
+    def __init__(
+        self, endpoint: Endpoint, secrets: Callable[[], Sequence[Secret]], options: Options
+    ) -> None:
+        self.endpoint = endpoint
+        self.secrets = secrets
+        self.rejected_rate = RateLimit(options.rejected_per_sec_max)
+        deadline = min(options.answer_deadline_secs, endpoint.pack.answer_deadline_secs)
+        self.append_secs = deadline - min(ANSWER_MARGIN_SECS, deadline / 10)
+        self.accepted = catalog.REQUESTS.labels(endpoint.name, "accepted")
+        self.seconds = catalog.REQUEST_SECONDS.labels(endpoint.name)
+
+
+class Ingress:
+    """Answers deliveries. `now_us` gives epoch microseconds; `keeper` may connect later."""
+
+    def __init__(
+        self,
+        options: Options,
+        doors: Mapping[str, Door],
+        keeper: Keeper,
+        *,
+        names: Names,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._options = options
+        self._doors = doors
+        self._keeper = keeper
+        self._names = names
+        self._now_us = now_us
+        self._admission = Admission(options)
+        self._trusted = networks(options.trusted_proxies)
+        self._rejections: set[asyncio.Task[None]] = set()
+        self._left = asyncio.Event()
+        self.draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many deliveries are being answered."""
+        return self._admission.requests
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """The whole way of one request; always an answer, never an exception."""
+        began = time.perf_counter()
+        name = request.raw_path.partition("?")[0].removeprefix(PREFIX)
+        door = self._doors.get(name) if request.raw_path.startswith(PREFIX) else None
+        label = door.endpoint.name if door else NO_ENDPOINT
+        try:
+            response = await self._admitted(request, door, label)
+            outcome = "accepted"
+        except Refused as error:
+            outcome = error.reason.value
+            response = answers.refused(error.reason)
+            await self._let_the_answer_arrive(request, error.reason)
+        except BodyIncomplete:
+            outcome = "body_incomplete"
+            response = answers.refused(Reason.MALFORMED_ENVELOPE)
+            response.force_close()
+        except Exception as error:  # a defect must not become a stack trace or a lost event
+            say("request_failed", endpoint=label, error=f"{type(error).__name__}: {error}"[:300])
+            outcome = "defect"
+            response = answers.refused(Reason.BROKER_UNAVAILABLE)
+        self._count(door, label, outcome, time.perf_counter() - began)
+        return response
+
+    async def finish(self) -> None:
+        """Wait until what is in flight is answered; the caller sets the time limit."""
+        self.draining = True
+        while self._admission.requests:
+            self._left.clear()
+            await self._left.wait()
+        if self._rejections:
+            await asyncio.wait(self._rejections)
+
+    async def _admitted(
+        self, request: web.BaseRequest, door: Door | None, label: str
+    ) -> web.Response:
+        if self.draining:
+            raise Refused(Reason.DRAINING)
+        held = 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            self._admission.hold(count)
+            held += count
+
+        self._admission.enter(label)
+        try:
+            if door is None:
+                raise Refused(Reason.UNKNOWN_ENDPOINT)
+            return await self._taken(request, door, hold)
+        finally:
+            self._admission.leave(label, held)
+            self._left.set()
+
+    async def _taken(
+        self, request: web.BaseRequest, door: Door, hold: Callable[[int], None]
+    ) -> web.Response:
+        deadline = asyncio.get_running_loop().time() + door.append_secs
+        _check_form(request, door.endpoint)
+        if not self._keeper.available:
+            raise Refused(Reason.BROKER_UNAVAILABLE)
+        body = await read_body(
+            request,
+            bytes_max=self._options.body_bytes_max,
+            timeout_secs=self._options.body_timeout_secs,
+            hold=hold,
+        )
+        delivery = Delivery(_headers(request), body, self._now_us())
+        delivery_id = uuid7(delivery.received_at_us, os.urandom(8))
+        secrets = door.secrets()
+        try:
+            secret = door.endpoint.pack.verify(delivery, door.endpoint.terms(secrets))
+        except Refused as error:
+            self._keep_rejected(request, door, delivery, delivery_id, error.reason, secrets)
+            raise
+        await self._keep(delivery, delivery_id, door.endpoint, secret, deadline)
+        say("delivery_accepted", endpoint=door.endpoint.name, delivery=delivery_id)
+        return answers.accepted(delivery_id)
+
+    async def _keep(
+        self, delivery: Delivery, delivery_id: str, endpoint: Endpoint, secret: Secret,
+        deadline: float,
+    ) -> None:  # fmt: skip
+        records = accept(
+            delivery,
+            delivery_id=delivery_id,
+            endpoint=endpoint,
+            secret=secret,
+            to=self._names.topic(RAW),
+            whole_to=self._names.topic(DELIVERIES),
+        )
+        if not self._keeper.admits():
+            raise Refused(Reason.BROKER_UNAVAILABLE)
+        appends = [self._keeper.append(each.topic, each, deadline=deadline) for each in records]
+        try:
+            if len(appends) == 1:
+                await appends[0]
+            else:
+                await asyncio.gather(*appends)
+        except NotKept:
+            raise Refused(Reason.BROKER_UNAVAILABLE) from None
+
+    def _keep_rejected(
+        self, request: web.BaseRequest, door: Door, delivery: Delivery, delivery_id: str,
+        reason: Reason, secrets: Sequence[Secret],
+    ) -> None:  # fmt: skip
+        """Note a refused delivery, as far as the rate allows; nobody waits for it."""
+        name = door.endpoint.name
+        peer = self._peer(request)
+        say("delivery_refused", endpoint=name, reason=reason, delivery=delivery_id, peer=peer)
+        now_secs = delivery.received_at_us / 1_000_000
+        if not door.rejected_rate.allows(now_secs) or not self._keeper.admits():
+            catalog.REJECTED_UNKEPT.labels(name).inc()
+            return
+        record = rejected(
+            delivery,
+            topic=self._names.topic(REJECTED),
+            delivery_id=delivery_id,
+            endpoint=name,
+            reason=reason,
+            peer=peer,
+            secrets=secrets,
+        )
+        task = asyncio.ensure_future(self._append_rejected(record, name))
+        self._rejections.add(task)
+        task.add_done_callback(self._rejections.discard)
+
+    async def _append_rejected(self, record: Output, endpoint: str) -> None:
+        deadline = asyncio.get_running_loop().time() + REJECTED_DEADLINE_SECS
+        try:
+            await self._keeper.append(record.topic, record, deadline=deadline)
+        except NotKept:
+            catalog.REJECTED_UNKEPT.labels(endpoint).inc()
+
+    def _peer(self, request: web.BaseRequest) -> str:
+        socket = request.remote or "unknown"
+        return peer_address(socket, request.headers.getall("x-forwarded-for", []), self._trusted)
+
+    async def _let_the_answer_arrive(self, request: web.BaseRequest, reason: Reason) -> None:
+        if reason is Reason.BODY_TOO_LARGE:
+            await drain(request)
+
+    def _count(self, door: Door | None, label: str, outcome: str, seconds: float) -> None:
+        if door is not None and outcome == "accepted":
+            door.accepted.inc()
+        else:
+            catalog.REQUESTS.labels(label, outcome).inc()
+        if door is not None:
+            door.seconds.observe(seconds)
+
+
+def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
+    if request.method != "POST":
+        raise Refused(Reason.METHOD_NOT_ALLOWED)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type in endpoint.pack.content_types_excluded:
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
+
+
+def _headers(request: web.BaseRequest) -> tuple[tuple[str, str], ...]:
+    return tuple((name.lower(), value) for name, value in request.headers.items())
+
+
+class _Protocol(RequestHandler):
+    """aiohttp's protocol with our words for requests that are no HTTP."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer without a word of what the parser met."""
+        reason = Reason.MALFORMED_ENVELOPE if status < 500 else Reason.BROKER_UNAVAILABLE
+        catalog.REQUESTS.labels(NO_ENDPOINT, "bad_http" if status < 500 else "defect").inc()
+        response = answers.refused(reason)
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    """The low-level server: one route needs no application."""
+
+    def __init__(self, ingress: Ingress) -> None:
+        super().__init__(ingress.answer)
+
+    def __call__(self) -> RequestHandler:
+        """One protocol per connection. Bodies are not decompressed: the bytes are signed."""
+        arguments: dict[str, Any] = {
+            "access_log": None,
+            "auto_decompress": False,
+            "lingering_time": LINGERING_SECS,
+        }
+        return _Protocol(self, loop=self._loop, **arguments)
