@@ -1,0 +1,194 @@
+"""What became of the demo's deliveries, read from Kafka and held against what must be."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from hookmill import pipeline
+from hookmill.cli.output import print_table
+from hookmill.cli.setup import Setup
+from hookmill.core.event import Event, decode
+from hookmill.core.record import Record
+from hookmill.kafka.reader import Reader
+from hookmill.local.demo_plan import Played
+from hookmill.stages import headers
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The totals, per endpoint and in all, and everything that is not as it must be."""
+
+    rows: list[list[str | int]]
+    types: dict[str, int]
+    answers: dict[str, int]
+    late: int
+    duplicates: int
+    dead_letters: dict[str, int]
+    handled: dict[str, int]
+    wrong: list[str]
+
+    @property
+    def good(self) -> bool:
+        """Whether everything was as it must be."""
+        return not self.wrong
+
+
+async def settled(setup: Setup, source: Reader, played: list[Played]) -> bool:
+    """Whether every accepted delivery went through every stage and handler."""
+    raw = await _count(source, setup.names.topic(pipeline.RAW))
+    if raw < sum(each.result.accepted for each in played):
+        return False
+    groups = [(stage.name, stage.reads) for stage in pipeline.STAGES.values()]
+    groups += [(f"handler-{name}", pipeline.handler_queue(name)) for name in setup.config.handlers]
+    for group, topic in groups:
+        if not await _is_through(setup, source, group, topic):
+            return False
+    return True
+
+
+async def _is_through(setup: Setup, source: Reader, group: str, topic: str) -> bool:
+    """Whether the group has processed the topic's last record (its end may be a marker)."""
+    name = setup.names.topic(topic)
+    committed = await source.committed(setup.names.group(group))
+    last: dict[int, int] = {}
+    for record in await _all(source, name):
+        last[record.partition] = max(last.get(record.partition, -1), record.offset)
+    return all(committed.get((name, each), 0) > offset for each, offset in last.items())
+
+
+async def examine(setup: Setup, source: Reader, played: list[Played], folder: Path) -> Report:
+    """Check every promise that can be seen from outside."""
+    everything: dict[str, list[Record]] = {
+        topic.name: await _all(source, setup.names.topic(topic.name)) for topic in setup.topics()
+    }
+    events = [decode(record.value) for record in everything[pipeline.NORMALIZED]]
+    routed = [record for name in pipeline.KIND_TOPICS.values() for record in everything[name]]
+    dead = [record for name, several in everything.items() if name.endswith("-dlq")
+            for record in several]  # fmt: skip
+    wrong = [
+        *_wrong_answers(played),
+        *_wrong_keeping(played, everything[pipeline.RAW]),
+        *_wrong_events(played, everything[pipeline.NORMALIZED]),
+        *_wrong_routing(everything[pipeline.NORMALIZED], routed),
+        *_leaks(setup, everything, folder),
+    ]
+    raw, unique = everything[pipeline.RAW], everything[pipeline.UNIQUE]
+    redelivered = sum(each.kind == "redelivery" for each in played)
+    if len(raw) - len(unique) != redelivered:
+        wrong.append(f"{redelivered} redeliveries, but {len(raw) - len(unique)} dropped")
+    return Report(
+        rows=_rows(setup, played, events),
+        types=dict(sorted(Counter(event.type for event in events).items())),
+        answers=dict(Counter(_answer(each) for each in played)),
+        late=sum(event.late for event in events),
+        duplicates=len(raw) - len(unique),
+        dead_letters=dict(Counter(each.header(headers.ERROR_REASON) or "?" for each in dead)),
+        handled={
+            name: len(everything[pipeline.handler_queue(name)]) for name in setup.config.handlers
+        },
+        wrong=wrong,
+    )
+
+
+def print_report(report: Report, *, seconds: float) -> None:
+    """The report for people."""
+    columns = ("endpoint", "provider", "posted", "accepted", "refused", "duplicates", "events")
+    print_table(columns, report.rows, "What came in")
+    print_table(("answer", "deliveries"), sorted(report.answers.items()), "How it was answered")
+    print_table(("type", "events"), report.types.items(), "What it became")
+    totals = sum(report.types.values())
+    print(
+        f"{sum(report.answers.values())} deliveries posted, {totals} events once each, "
+        f"{report.duplicates} duplicates dropped, {report.late} late, "
+        f"dead letters: {report.dead_letters or 'none'}, handled: {report.handled}"
+    )
+    for each in report.wrong:
+        print(f"WRONG: {each}")
+    verdict = "everything is as it must be" if report.good else "NOT as it must be"
+    print(f"{verdict}, in {seconds:.1f} s")
+
+
+def _wrong_answers(played: Iterable[Played]) -> list[str]:
+    return [
+        f"a {each.kind} to {each.endpoint} was answered {each.result.status} {each.result.error}, "
+        f"not {each.expected.status} {each.expected.reason}"
+        for each in played
+        if not each.as_expected
+    ]
+
+
+def _wrong_keeping(played: Iterable[Played], raw: Iterable[Record]) -> list[str]:
+    kept = Counter(record.header(headers.DELIVERY) for record in raw)
+    return [
+        f"delivery {each.result.delivery} was acknowledged and is kept "
+        f"{kept[each.result.delivery]} times"
+        for each in played
+        if each.result.accepted and kept[each.result.delivery] != 1
+    ]
+
+
+def _wrong_events(played: Iterable[Played], normalized: Iterable[Record]) -> list[str]:
+    found: dict[str | None, Event] = {}
+    wrong = []
+    for record in normalized:
+        event = decode(record.value)
+        if event.id in {each.id for each in found.values()}:
+            wrong.append(f"event {event.id} is there twice")
+        found[record.header(headers.DELIVERY)] = event
+    for each in played:
+        if each.kind != "event":
+            continue
+        event_found = found.get(each.result.delivery)
+        became = event_found.type if event_found else "nothing"
+        if became != each.result.becomes:
+            wrong.append(f"delivery {each.result.delivery} became {became}, "
+                         f"not {each.result.becomes}")  # fmt: skip
+    return wrong
+
+
+def _wrong_routing(normalized: list[Record], routed: list[Record]) -> list[str]:
+    wanted = Counter(record.header("ce_id") for record in normalized)
+    got = Counter(record.header("ce_id") for record in routed)
+    return [] if wanted == got else [f"routed {got.total()} of {wanted.total()} events"]
+
+
+def _leaks(setup: Setup, everything: dict[str, list[Record]], folder: Path) -> list[str]:
+    """No secret is in any topic or log."""
+    texts = [setup.signing_secret(name).encode() for name in setup.endpoints]
+    wrong = []
+    for topic, records in everything.items():
+        for record in records:
+            whole = b"".join([record.key, record.value, *(value for _, value in record.headers)])
+            wrong += [f"a secret is in {topic}" for text in texts if text in whole]
+    for log in (folder / "logs").glob("*.log"):
+        written = log.read_bytes()
+        wrong += [f"a secret is in {log.name}" for text in texts if text in written]
+    return wrong
+
+
+def _rows(setup: Setup, played: list[Played], events: list[Event]) -> list[list[str | int]]:
+    rows: list[list[str | int]] = []
+    for name, endpoint in setup.endpoints.items():
+        here = [each for each in played if each.endpoint == name]
+        accepted = sum(each.result.accepted for each in here)
+        again = sum(each.kind == "redelivery" for each in here)
+        became = sum(event.endpoint == name for event in events)
+        rows.append([name, endpoint.pack.name, len(here), accepted, len(here) - accepted, again,
+                     became])  # fmt: skip
+    return rows
+
+
+def _answer(played: Played) -> str:
+    return f"{played.result.status} {played.result.error or 'accepted'}"
+
+
+async def _count(source: Reader, topic: str) -> int:
+    return sum(end - begin for begin, end in (await source.bounds(topic)).values())
+
+
+async def _all(source: Reader, topic: str) -> list[Record]:
+    found: list[Record] = []
+    async for records in source.read(topic, await source.bounds(topic)):
+        found += records
+    return found

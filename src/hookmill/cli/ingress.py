@@ -1,0 +1,116 @@
+"""`hookmill ingress`: serves at once, connects to Kafka in the background, drains on SIGTERM."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from aiohttp import web
+
+from hookmill.cli.process import private_port, until
+from hookmill.cli.setup import Setup, now_us
+from hookmill.core.errors import ConfigurationError, UnsafeCluster
+from hookmill.ingress.server import Door, Ingress, Server
+from hookmill.ingress.tls import certificate, keep_fresh
+from hookmill.kafka.appender import Appender
+from hookmill.kafka.topics import admin, check_safety
+from hookmill.pipeline import DELIVERIES, RAW, REJECTED
+from hookmill.telemetry.logs import say
+
+CONNECT_PAUSE_SECS = 1.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+async def serve(setup: Setup, stopping: asyncio.Event, *, share_port: bool = False) -> None:
+    """Serve until `stopping` is set, then drain. Raises UnsafeCluster if Kafka may lose."""
+    options = setup.config.ingress
+    if not setup.endpoints:
+        raise ConfigurationError("no [endpoints.…] are configured: there is nothing to receive")
+    appender = Appender(
+        setup.connection(),
+        topics=[setup.names.topic(name) for name in (RAW, DELIVERIES, REJECTED)],
+        partitions=setup.config.kafka.partitions,
+    )
+    doors = {
+        name: Door(endpoint, setup.secrets(endpoint), options)
+        for name, endpoint in setup.endpoints.items()
+    }
+    ingress = Ingress(options, doors, appender, names=setup.names, now_us=now_us)
+    connecting = asyncio.ensure_future(_connect(setup, appender, stopping))
+
+    def ready() -> str | None:
+        if ingress.draining:
+            return "draining"
+        return None if appender.available else "Kafka is out"
+
+    async with (
+        _public_port(setup, ingress, stopping, share_port=share_port) as address,
+        private_port(
+            options.admin_host, options.admin_port, live=lambda: None, ready=ready
+        ) as private,
+    ):
+        say("process_started", address=address, private=private)
+        asked = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({asked, connecting}, return_when="FIRST_COMPLETED")
+        if connecting.done():
+            connecting.result()
+        await asked
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(options.drain_timeout_secs):
+                await ingress.finish()
+    connecting.cancel()
+    await appender.close(timeout_secs=options.drain_timeout_secs)
+
+
+async def _connect(setup: Setup, appender: Appender, stopping: asyncio.Event) -> None:
+    """Try until the cluster answers and has the topics; refuse one that is weaker than promised."""
+    while not stopping.is_set():
+        try:
+            await _check_topics(setup)
+            await appender.connect()
+        except UnsafeCluster:
+            raise
+        except Exception as error:  # whatever the client raises, the answer is to try again
+            say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
+            await until(stopping, CONNECT_PAUSE_SECS)
+        else:
+            say("kafka_connected")
+            return
+
+
+async def _check_topics(setup: Setup) -> None:
+    ours = {setup.names.topic(name) for name in (RAW, DELIVERIES, REJECTED)}
+    wants = [want for want in setup.wanted() if want.name in ours]
+    async with admin(setup.connection()) as client:
+        found = await client.find(ours)
+    check_safety(wants, found)
+    missing = sorted(ours - set(found))
+    if missing:
+        raise ConnectionError(f"topics missing: {', '.join(missing)}; run `hookmill topics apply`")
+
+
+@contextlib.asynccontextmanager
+async def _public_port(
+    setup: Setup, ingress: Ingress, stopping: asyncio.Event, *, share_port: bool
+) -> Any:
+    options = setup.config.ingress
+    tls = certificate(options)
+    if tls is None and options.host not in LOOPBACK and not options.trusted_proxies:
+        say("plain_http_exposed", host=options.host)
+    runner = web.ServerRunner(
+        Server(ingress),
+        shutdown_timeout=options.drain_timeout_secs,
+        handle_signals=False,
+    )
+    await runner.setup()
+    site = web.TCPSite(
+        runner, options.host, options.port, ssl_context=tls, reuse_port=share_port, backlog=1024
+    )
+    await site.start()
+    watching = asyncio.ensure_future(keep_fresh(options, tls)) if tls else None
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"{'https' if tls else 'http'}://{host}:{port}"
+    finally:
+        if watching:
+            watching.cancel()
+        await runner.cleanup()

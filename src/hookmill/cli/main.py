@@ -1,0 +1,254 @@
+"""Every command and its options. What a command does is in the module of its name."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hookmill import __version__, pipeline
+from hookmill.cli import broker as broker_commands
+from hookmill.cli import configuration, demo, providers, schemas, send, tail, topics, trace
+from hookmill.cli import handle as handle_command
+from hookmill.cli import ingress as ingress_command
+from hookmill.cli import stage as stage_command
+from hookmill.cli import up as up_command
+from hookmill.cli import workers as workers_command
+from hookmill.cli.options import AdminPort, AsJson, ConfigPath, Instance
+from hookmill.cli.output import err
+from hookmill.cli.process import run
+from hookmill.cli.setup import Setup, load_setup
+from hookmill.core.errors import ConfigurationError, HookmillError
+from hookmill.local.errors import BrokerError
+from hookmill.telemetry import logs
+
+app = typer.Typer(
+    name="hookmill",
+    help="The front door for payment webhooks: it proves who sent each one, keeps it in Apache "
+    "Kafka before it says yes, drops what it has seen, puts every provider's dialect into one "
+    "language and routes it to handlers and topics.\n\nBegin with `hookmill demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def main() -> None:
+    """Run the program; exit status 0 done, 1 failed, 2 wrong usage or configuration, 130 ^C."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except ConfigurationError as error:
+        _fail(error, 2)
+    except (HookmillError, BrokerError) as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        show = getattr(error, "show", None)  # a usage error of the option parser
+        if show is None:
+            raise
+        show()
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+def _fail(error: Exception, status: int) -> None:
+    err.print(f"hookmill: {error}", markup=False)
+    sys.exit(status)
+
+
+def _setup(config: Path | None) -> Setup:
+    setup = load_setup(config)
+    logs.configure(setup.config.log)
+    return setup
+
+
+def _async(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"hookmill {__version__}")
+        raise typer.Exit
+
+
+@app.command("demo", rich_help_panel="Try it")
+def demo_command(
+    as_json: AsJson = False,
+    keep: Annotated[bool, typer.Option(help="Keep the demo's folder (logs, broker).")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed, other deliveries.")] = 7,
+) -> None:
+    """The whole chain on this machine in one go, checked; needs no configuration file.
+
+    Starts a broker, the ingress, three stages and two handlers, each a process of its own; posts
+    signed deliveries of every provider, with redeliveries, forgeries, stale timestamps and late
+    statuses among them; prints what became of each; stops everything. Fails if anything differs
+    from what it must be.
+    """
+    if not _async(demo.run(as_json=as_json, keep=keep, seed=seed)):
+        raise typer.Exit(1)
+
+
+@app.command("up", rich_help_panel="Run it")
+def up(config: ConfigPath = None) -> None:
+    """Every process of the configuration, kept running, until Ctrl-C or SIGTERM.
+
+    Without kafka.bootstrap_servers it starts the local broker too. A process that dies is
+    started again with growing pauses. Logs go to the folder `logs` in local.dir.
+    """
+    setup = _setup(config)
+    if not _async(up_command.run(setup, config)):
+        raise typer.Exit(1)
+
+
+@app.command("ingress", rich_help_panel="Run it")
+def ingress(
+    config: ConfigPath = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that share the port.")
+    ] = None,
+    worker_of: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """The HTTP front: POST /webhooks/{endpoint}."""
+    setup = load_setup(config)
+    logs.configure(setup.config.log, part="ingress")
+    count = workers or setup.config.ingress.workers
+    if worker_of is not None:
+        run(lambda stopping: workers_command.serve_one(setup, stopping))
+    elif count == 1:
+        run(lambda stopping: ingress_command.serve(setup, stopping))
+    else:
+        run(lambda stopping: workers_command.serve_all(setup, config, count, stopping))
+
+
+@app.command("stage", rich_help_panel="Run it")
+def stage(
+    name: Annotated[str, typer.Argument(help="dedup, normalize or route")],
+    config: ConfigPath = None,
+    instance: Instance = None,
+    admin_port: AdminPort = 0,
+) -> None:
+    """One member of a stage's consumer group. Start it as often as there is work for."""
+    found = pipeline.STAGES.get(name)
+    if found is None:
+        raise ConfigurationError(f"no stage is called '{name}': dedup, normalize or route")
+    setup = load_setup(config)
+    logs.configure(setup.config.log, part=name, instance=instance)
+    run(
+        lambda stopping: stage_command.serve(
+            setup, found, stopping, instance=instance, admin_port=admin_port
+        )
+    )
+
+
+@app.command("handle", rich_help_panel="Run it")
+def handle(
+    name: Annotated[str, typer.Argument(help="a handler of the configuration")],
+    config: ConfigPath = None,
+    instance: Instance = None,
+    admin_port: AdminPort = 0,
+) -> None:
+    """One member of a handler's consumer group."""
+    setup = load_setup(config)
+    logs.configure(setup.config.log, part=f"handler-{name}", instance=instance)
+    run(
+        lambda stopping: handle_command.serve(
+            setup, name, stopping, instance=instance, admin_port=admin_port
+        )
+    )
+
+
+@app.command("send", rich_help_panel="Try it")
+def send_command(
+    provider: Annotated[str, typer.Argument(help="a provider pack, see `hookmill providers list`")],
+    config: ConfigPath = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Default: the provider's only endpoint.", show_default=False)
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many events.")] = 10,
+    rate: Annotated[float, typer.Option(min=0.01, help="Events a second.")] = 20.0,
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share sent twice.")] = 0.0,
+    forged: Annotated[float, typer.Option(min=0, max=1, help="Share with a wrong secret.")] = 0.0,
+    out_of_order: Annotated[
+        float, typer.Option(min=0, max=1, help="Share swapped with its successor.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same seed, the same business.")] = 1,
+    url: Annotated[
+        str | None, typer.Option(help="Default: the configured ingress.", show_default=False)
+    ] = None,
+    time_scale: Annotated[
+        float, typer.Option(min=0, help="Redelivery waits are multiplied by this.")
+    ] = 0.01,
+    print_only: Annotated[
+        bool, typer.Option("--print", help="Print curl commands instead of posting.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign and post realistic deliveries as that provider would.
+
+    Anything but the provider's success answer is redelivered by the provider's own schedule.
+    """
+    plan = send.Plan(
+        count=count, rate=rate, duplicates=duplicates, forged=forged, out_of_order=out_of_order,
+        seed=seed, time_scale=time_scale,
+    )  # fmt: skip
+    setup = _setup(config)
+    target = send.target(setup, provider, endpoint, url)
+    if print_only:
+        send.print_curl(target, plan)
+    elif not _async(send.run(target, plan, as_json=as_json)):
+        raise typer.Exit(1)
+
+
+@app.command("trace", rich_help_panel="See inside")
+def trace_command(
+    id: Annotated[str, typer.Argument(help="delivery id, event id, resource id or normalized id")],
+    config: ConfigPath = None,
+    since: Annotated[str, typer.Option(help="How far to look back: 90s, 30m, 24h, 7d.")] = "24h",
+    as_json: AsJson = False,
+) -> None:
+    """Everything known of one delivery, event or payment: its whole way, with times.
+
+    A delivery id carries its time, so it is found at once; for other ids it looks back as far
+    as --since.
+    """
+    setup = _setup(config)
+    if not _async(trace.run(setup, id, since=since, as_json=as_json)):
+        raise typer.Exit(1)
+
+
+@app.command("tail", rich_help_panel="See inside")
+def tail_command(
+    topic: Annotated[str, typer.Argument(help="a topic, with or without the namespace")],
+    config: ConfigPath = None,
+    from_start: Annotated[bool, typer.Option(help="Begin with the oldest record.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Records of a topic as they come, readable, until Ctrl-C."""
+    setup = _setup(config)
+    _async(tail.run(setup, topic, from_start=from_start, count=count, as_json=as_json))
+
+
+for group in (
+    broker_commands.app,
+    topics.app,
+    providers.app,
+    configuration.app,
+    schemas.app,
+):
+    app.add_typer(group, rich_help_panel="Look after it")

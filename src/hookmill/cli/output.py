@@ -1,0 +1,31 @@
+"""How commands speak: data on standard output (a table, or JSON), everything else on stderr."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on a line of its own on standard output."""
+    sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """A table on standard output: with lines on a terminal, wide and plain elsewhere."""
+    terminal = sys.stdout.isatty()
+    table = Table(
+        title=title or None, title_justify="left", box=box.SIMPLE_HEAD if terminal else None
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console(highlight=False, width=None if terminal else 200, soft_wrap=not terminal).print(table)

@@ -1,0 +1,53 @@
+"""What every long-running process does alike: its event loop, its signals, its private port."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+from hookmill.telemetry.admin import AdminServer, Check, Exposition, own_metrics
+from hookmill.telemetry.logs import say
+
+
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run until the work ends; SIGTERM and SIGINT set the event that asks it to."""
+    uvloop.run(_with_signals(main))
+
+
+async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if not stopping.is_set():
+            say("process_stopping")
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await main(stopping)
+    say("process_stopped")
+
+
+@contextlib.asynccontextmanager
+async def private_port(
+    host: str, port: int, *, live: Check, ready: Check, metrics: Exposition = own_metrics
+) -> AsyncIterator[str]:
+    """Serve /livez, /readyz and /metrics; gives the address."""
+    server = AdminServer(live=live, ready=ready, metrics=metrics)
+    address = await server.start(host, port)
+    try:
+        yield address
+    finally:
+        await server.stop()
+
+
+async def until(stopping: asyncio.Event, seconds: float) -> bool:
+    """Wait that long, or until asked to stop; returns whether it was."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    return stopping.is_set()

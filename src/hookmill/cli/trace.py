@@ -1,0 +1,270 @@
+"""`hookmill trace`: everything known of one delivery, event, resource or normalized id."""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from hookmill import pipeline
+from hookmill.cli.output import err, print_json, print_table
+from hookmill.cli.setup import Setup, now_us
+from hookmill.core.errors import ConfigurationError
+from hookmill.core.event import Event, decode
+from hookmill.core.ids import bounded, normalized_id, uuid7_epoch_ms
+from hookmill.core.record import Record
+from hookmill.core.times import from_epoch_us
+from hookmill.kafka.reader import Reader, reader
+from hookmill.stages import headers
+from hookmill.telemetry.logs import say
+
+CLOCK_MARGIN_MS = 60_000
+DELIVERY_SPAN_MS = 600_000
+_SINCE = re.compile(r"(\d+)([smhd])")
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One record on the way, and what it means."""
+
+    at: str | None
+    after_ms: int
+    topic: str
+    position: str
+    outcome: str
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """One delivery's way through hookmill."""
+
+    delivery: str
+    endpoint: str | None
+    provider: str | None
+    event_id: str | None
+    key: str
+    normalized_id: str | None
+    steps: list[Step]
+
+
+async def run(setup: Setup, id: str, *, since: str, as_json: bool) -> bool:
+    """Print every journey that the id names; False if there is none."""
+    since_ms = now_us() // 1000 - _since_ms(since)
+    async with reader(setup.connection()) as source:
+        tracer = _Tracer(setup, source, since_ms)
+        found = await tracer.deliveries(id)
+        journeys = [await tracer.journey(record) for record in found]
+    if as_json:
+        print_json([msgspec.to_builtins(each) for each in journeys])
+    else:
+        for journey in journeys:
+            _print(journey)
+    if not journeys:
+        err.print(f"nothing is known of '{id}' since {from_epoch_us(since_ms * 1000)}; "
+                  "look further back with --since 7d", markup=False)  # fmt: skip
+    return bool(journeys)
+
+
+class _Tracer:
+    """Finds first where a journey begins, then its records topic by topic in flow order."""
+
+    def __init__(self, setup: Setup, source: Reader, since_ms: int) -> None:
+        self._setup = setup
+        self._source = source
+        self._since_ms = since_ms
+        self._offsets: dict[str, dict[tuple[str, int], int]] = {}
+
+    async def deliveries(self, id: str) -> list[Record]:
+        """The first record of every delivery that the id names, in order of time."""
+        at_ms = uuid7_epoch_ms(id)
+        start_ms = self._since_ms if at_ms is None else at_ms - CLOCK_MARGIN_MS
+        end_ms = None if at_ms is None else at_ms + DELIVERY_SPAN_MS
+        named = await self._named_in_events(id, start_ms) if at_ms is None else {id}
+        found = []
+        for topic in (pipeline.RAW, pipeline.REJECTED):
+            async for record in self._scan(topic, start_ms, end_ms):
+                if record.header(headers.DELIVERY) in named or _is_called(record, id):
+                    found.append(record)
+        return sorted(found, key=lambda record: (record.timestamp_ms, record.offset))
+
+    async def journey(self, first: Record) -> Journey:
+        """Follow one delivery's records through its partition."""
+        delivery = first.header(headers.DELIVERY) or ""
+        steps = [_step(first, first, _meaning(first, self._setup))]
+        event: Event | None = None
+        if first.header(headers.REASON) is None:
+            records = await self._follow(first, delivery)
+            steps += [_step(first, each, _meaning(each, self._setup)) for each in records]
+            event = next((e for each in records if (e := _event(each)) is not None), None)
+            steps += await self._missing(first, records)
+            steps += await self._handled(first, records)
+        return Journey(
+            delivery,
+            first.header(headers.ENDPOINT),
+            first.header(headers.PROVIDER),
+            first.header(headers.EVENT_ID),
+            first.key.decode("utf-8", "replace"),
+            event.id if event else None,
+            steps,
+        )
+
+    async def _named_in_events(self, id: str, start_ms: int) -> set[str]:
+        """Deliveries whose normalized event speaks of the id (a refund, an order, a resource)."""
+        wanted = msgspec.json.encode(id)
+        return {
+            record.header(headers.DELIVERY) or ""
+            async for record in self._scan(pipeline.NORMALIZED, start_ms, None)
+            if wanted in record.value or wanted[:-1] + b":" in record.value
+        }
+
+    async def _scan(self, topic: str, start_ms: int, end_ms: int | None):  # type: ignore[no-untyped-def]
+        name = self._setup.names.topic(topic)
+        ranges = await self._source.since(name, start_ms)
+        if end_ms is not None:
+            ends = await self._source.since(name, end_ms)
+            ranges = {each: (start, ends[each][0]) for each, (start, _) in ranges.items()}
+        total = sum(end - start for start, end in ranges.values())
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err,
+            transient=True, disable=not err.is_terminal,
+        ) as progress:  # fmt: skip
+            bar = progress.add_task(name, total=total)
+            async for records in self._source.read(name, ranges):
+                progress.advance(bar, len(records))
+                for record in records:
+                    yield record
+
+    async def _follow(self, first: Record, delivery: str) -> list[Record]:
+        found: list[Record] = []
+        event_id = first.header(headers.EVENT_ID)
+        for topic in self._downstream():
+            name = self._setup.names.topic(topic)
+            ranges = await self._source.since(name, first.timestamp_ms)
+            here = {each: span for each, span in ranges.items() if each == first.partition}
+            async for records in self._source.read(name, here):
+                found += [
+                    record
+                    for record in records
+                    if record.header(headers.DELIVERY) == delivery
+                    and record.header(headers.EVENT_ID) == event_id
+                ]
+        return found
+
+    def _downstream(self) -> Iterator[str]:
+        skipped = {pipeline.RAW, pipeline.DELIVERIES, pipeline.REJECTED, pipeline.SEEN,
+                   pipeline.RESOURCES}  # fmt: skip
+        return (each.name for each in self._setup.topics() if each.name not in skipped)
+
+    async def _missing(self, first: Record, records: list[Record]) -> list[Step]:
+        """Why the chain ends where it ends: a duplicate, or not processed yet."""
+        topics = {record.topic for record in records}
+        for stage in pipeline.STAGES.values():
+            source = self._setup.names.topic(stage.reads)
+            entered = first if stage is pipeline.DEDUP else _in_topic(records, source)
+            if entered is None:
+                return []
+            outputs = {self._setup.names.topic(each.name) for each in self._setup.topics()
+                       if each.written_by == stage.name}  # fmt: skip
+            if topics & outputs:
+                continue
+            group = self._setup.names.group(stage.name)
+            if not await self._is_past(group, entered):
+                return [_note(entered, group, "waits to be processed")]
+            return [await self._duplicate(first, group)] if stage is pipeline.DEDUP else []
+        return []
+
+    async def _duplicate(self, first: Record, group: str) -> Step:
+        """The delivery that was forwarded instead of this one."""
+        key = headers.dedup_key(first)
+        ranges = await self._source.since(first.topic, self._since_ms)
+        before = {first.partition: (ranges[first.partition][0], first.offset)}
+        async for records in self._source.read(first.topic, before):
+            for record in records:
+                if headers.dedup_key(record) == key:
+                    original = record.header(headers.DELIVERY)
+                    return _note(first, group, f"dropped: duplicate of delivery {original}")
+        return _note(first, group, "dropped: duplicate of an earlier delivery")
+
+    async def _handled(self, first: Record, records: list[Record]) -> list[Step]:
+        steps = []
+        for name in self._setup.config.handlers:
+            queue = self._setup.names.topic(pipeline.handler_queue(name))
+            record = _in_topic(records, queue)
+            if record is None:
+                continue
+            group = self._setup.names.group(f"handler-{name}")
+            done = await self._is_past(group, record)
+            meaning = f"handled by {name}" if done else f"waits for {name}"
+            steps.append(_note(record, group, meaning))
+        return steps
+
+    async def _is_past(self, group: str, record: Record) -> bool:
+        if group not in self._offsets:
+            self._offsets[group] = await self._source.committed(group)
+        return self._offsets[group].get((record.topic, record.partition), -1) > record.offset
+
+
+def _is_called(record: Record, id: str) -> bool:
+    if record.header(headers.EVENT_ID) == bounded(id):
+        return True
+    if record.key.partition(b"|")[2] == bounded(id).encode():
+        return True
+    return id.startswith("hm_") and normalized_id(headers.dedup_key(record)) == id
+
+
+def _in_topic(records: list[Record], topic: str) -> Record | None:
+    return next((record for record in records if record.topic == topic), None)
+
+
+def _meaning(record: Record, setup: Setup) -> str:
+    if reason := record.header(headers.ERROR_REASON):
+        return f"set aside: {reason} ({record.header(headers.ERROR_DETAIL)})"
+    if reason := record.header(headers.REASON):
+        return f"refused: {reason}"
+    if record.topic == setup.names.topic(pipeline.RAW):
+        return f"kept; signed with secret '{record.header(headers.SECRET)}'"
+    if record.topic == setup.names.topic(pipeline.UNIQUE):
+        return "first of its kind"
+    event = _event(record)
+    if event is None:
+        return ""
+    if record.topic == setup.names.topic(pipeline.NORMALIZED):
+        return event.type + (" (late)" if event.late else "")
+    return f"routed as {event.type}"
+
+
+def _event(record: Record) -> Event | None:
+    if record.header("ce_id") is None:
+        return None
+    try:
+        return decode(record.value)
+    except msgspec.MsgspecError as error:
+        say("library", message=f"{record.topic} {record.offset}: {error}")
+        return None
+
+
+def _step(first: Record, record: Record, outcome: str) -> Step:
+    at = from_epoch_us(record.timestamp_ms * 1000)
+    after_ms = record.timestamp_ms - first.timestamp_ms
+    return Step(at, after_ms, record.topic, f"{record.partition}:{record.offset}", outcome)
+
+
+def _note(record: Record, group: str, outcome: str) -> Step:
+    return Step(None, 0, group, f"{record.partition}:{record.offset}", outcome)
+
+
+def _print(journey: Journey) -> None:
+    title = f"delivery {journey.delivery}  {journey.provider or ''} at {journey.endpoint}"
+    rows = [
+        (each.at, "" if each.at is None else f"+{each.after_ms} ms", each.topic, each.position,
+         each.outcome)
+        for each in journey.steps
+    ]  # fmt: skip
+    print_table(("time", "after", "topic or group", "at", "what became of it"), rows, title)
+    print(f"event {journey.event_id}   normalized {journey.normalized_id}   key {journey.key}\n")
+
+
+def _since_ms(text: str) -> int:
+    match = _SINCE.fullmatch(text)
+    if match is None:
+        raise ConfigurationError(f"--since {text}: a number and s, m, h or d, such as 24h")
+    return int(match[1]) * _UNIT_MS[match[2]]
