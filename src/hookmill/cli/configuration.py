@@ -1,13 +1,11 @@
 """`hookmill config`: the configuration, checked and shown; secrets never."""
 
-import sys
-
 import typer
 
 from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import load_setup
-from hookmill.config.show import rows, to_json
+from hookmill.config.show import rows, shown
 
 app = typer.Typer(name="config", help="The configuration.", no_args_is_help=True)
 
@@ -31,8 +29,6 @@ def show(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Every option as it holds, defaults and the environment included."""
     found = load_setup(config).config
     if as_json:
-        sys.stdout.buffer.write(to_json(found) + b"\n") if isinstance(
-            to_json(found), bytes
-        ) else print_json(to_json(found))
+        print_json(shown(found))
     else:
-        print_table(("option", "value"), [row[:2] for row in rows(found)])
+        print_table(("option", "value"), rows(found))

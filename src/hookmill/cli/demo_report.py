@@ -11,6 +11,7 @@ from hookmill.cli.output import print_table
 from hookmill.cli.setup import Setup
 from hookmill.core.event import Event, decode
 from hookmill.core.record import Record
+from hookmill.handlers.ledger import Balance, Books
 from hookmill.kafka.reader import Reader
 from hookmill.local.demo_plan import Played
 from hookmill.stages import headers
@@ -26,6 +27,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int
     dead_letters: dict[str, int]
     handled: dict[str, int]
+    balances: list[Balance]
     wrong: list[str]
 
     @property
@@ -87,6 +89,7 @@ async def examine(setup: Setup, source: Reader, played: list[Played], folder: Pa
         handled={
             name: len(everything[pipeline.handler_queue(name)]) for name in setup.config.handlers
         },
+        balances=_balances(folder),
         wrong=wrong,
     )
 
@@ -97,6 +100,7 @@ def print_report(report: Report, *, seconds: float) -> None:
     print_table(columns, report.rows, "What came in")
     print_table(("answer", "deliveries"), sorted(report.answers.items()), "How it was answered")
     print_table(("type", "events"), report.types.items(), "What it became")
+    _print_balances(report.balances)
     totals = sum(report.types.values())
     print(
         f"{sum(report.answers.values())} deliveries posted, {totals} events once each, "
@@ -181,6 +185,23 @@ def _rows(setup: Setup, played: list[Played], events: list[Event]) -> list[list[
 
 def _answer(played: Played) -> str:
     return f"{played.result.status} {played.result.error or 'accepted'}"
+
+
+def _print_balances(balances: list[Balance]) -> None:
+    rows = [
+        (b.endpoint, b.mode, b.effect, b.minor if b.currency else "not said", b.currency, b.entries)
+        for b in balances
+    ]
+    columns = ("endpoint", "mode", "effect", "minor units", "currency", "entries")
+    print_table(columns, rows, "What the ledger counted")
+
+
+def _balances(folder: Path) -> list[Balance]:
+    books = Books(folder / "ledger.db")
+    try:
+        return books.balances()
+    finally:
+        books.close()
 
 
 async def _count(source: Reader, topic: str) -> int:

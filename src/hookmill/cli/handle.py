@@ -33,7 +33,7 @@ async def serve(
     if options is None:
         known = ", ".join(sorted(setup.config.handlers)) or "none"
         raise ConfigurationError(f"no handler is called '{name}'; configured are: {known}")
-    handler = make(name, options, local_dir=Path(setup.config.local.dir))
+    handler = make(options, local_dir=Path(setup.config.local.dir))
     topics = [handler_queue(name), handler_dead_letters(name)]
     cluster_id = await find_cluster(setup, topics, stopping)
     if cluster_id is None:

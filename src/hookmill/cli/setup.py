@@ -11,7 +11,7 @@ from hookmill import pipeline
 from hookmill.config.load import load
 from hookmill.config.options import Configuration, MetadataMatch, Route
 from hookmill.config.references import id_file, import_function
-from hookmill.config.secrets import SecretTexts, resolve_one
+from hookmill.config.secrets import SecretTexts, read_once
 from hookmill.core.delivery import Secret
 from hookmill.core.errors import ConfigurationError
 from hookmill.kafka.client import Connection, connection
@@ -55,7 +55,6 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         return SecretTexts(
             self.config.endpoints[endpoint].secrets,
             environ=os.environ,
-            allow_inline=self.config.allow_inline_secrets,
             clock=time.monotonic,
         )
 
@@ -70,12 +69,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         def password() -> str | None:
             if kafka.sasl_password is None:
                 return None
-            return resolve_one(
-                kafka.sasl_password,
-                environ=os.environ,
-                allow_inline=self.config.allow_inline_secrets,
-                clock=time.monotonic,
-            )
+            return read_once(kafka.sasl_password, environ=os.environ)
 
         return connection(kafka, self.config.bootstrap_servers, password)
 

@@ -1,0 +1,76 @@
+"""Secrets by reference: from the environment, from a file that may change, or inline for a trial.
+
+Their texts are in no message and in no `repr`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hookmill.config.options import SecretSource
+from hookmill.config.watched import WatchedFile
+from hookmill.core.errors import ConfigurationError
+
+
+class SecretTexts:
+    """The live secrets of one endpoint. Raises ConfigurationError if one is missing or empty."""
+
+    def __init__(
+        self,
+        sources: Sequence[SecretSource],
+        *,
+        environ: Mapping[str, str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._read = [(each.name, _reader(each, environ, clock)) for each in sources]
+        self.read()
+
+    def read(self) -> list[tuple[str, str]]:
+        """Every secret's name and its text as it is now."""
+        return [(name, read()) for name, read in self._read]
+
+
+def read_once(source: SecretSource, *, environ: Mapping[str, str]) -> str:
+    """One secret's text; raises ConfigurationError if it is missing or empty."""
+    return _reader(source, environ, lambda: 0.0)()
+
+
+def _reader(
+    source: SecretSource, environ: Mapping[str, str], clock: Callable[[], float]
+) -> Callable[[], str]:
+    if source.file is not None:
+        return _file_reader(source, clock)
+    if source.env is not None:
+        text = environ.get(source.env, "")
+        if not text:
+            raise ConfigurationError(
+                f"secret '{source.name}': the environment variable {source.env} is not set"
+            )
+    else:
+        text = source.value or ""
+        if not text:
+            raise ConfigurationError(f"secret '{source.name}' is empty")
+    return lambda: text
+
+
+def _file_reader(source: SecretSource, clock: Callable[[], float]) -> Callable[[], str]:
+    assert source.file is not None
+    try:
+        file = WatchedFile(Path(source.file), clock=clock)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"secret '{source.name}': {source.file} cannot be read ({type(error).__name__})"
+        ) from None
+    last = _one_line(file.text())
+    if not last:
+        raise ConfigurationError(f"secret '{source.name}': {source.file} is empty")
+
+    def read() -> str:
+        nonlocal last
+        last = _one_line(file.text()) or last  # a file being written anew is empty for a moment
+        return last
+
+    return read
+
+
+def _one_line(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,35 @@
+"""The configuration as it holds, for people and programs; a secret is only named."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from hookmill.config.options import Configuration
+
+HIDDEN = "[hidden]"
+
+
+def shown(config: Configuration) -> dict[str, Any]:
+    """Plain data of every option; inline secrets are hidden."""
+    data: dict[str, Any] = msgspec.to_builtins(config)
+    secrets = [each for endpoint in data["endpoints"].values() for each in endpoint["secrets"]]
+    if data["kafka"]["sasl_password"]:
+        secrets.append(data["kafka"]["sasl_password"])
+    for secret in secrets:
+        if secret["value"] is not None:
+            secret["value"] = HIDDEN
+    return data
+
+
+def rows(config: Configuration) -> list[tuple[str, str]]:
+    """Every option by its dotted name."""
+    return list(_rows(shown(config), ""))
+
+
+def _rows(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _rows(inner, f"{path}.{key}" if path else key)
+    else:
+        yield path, msgspec.json.encode(value).decode()

@@ -1,0 +1,1 @@
+"""What finally does something with an event, and the runner that feeds it."""
