@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 pytestmark = pytest.mark.broker
 
@@ -99,11 +99,15 @@ class Program:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start one process of the program; its log is kept."""
-        log = (self.folder / f"{'-'.join(arguments)}-{len(self.processes)}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hookmill", *arguments, "--config", str(self.config)],
-            cwd=self.folder, env=self.environ, stdout=log, stderr=log,
-        )  # fmt: skip
+        name = f"{'-'.join(arguments)}-{len(self.processes)}.log"
+        with (self.folder / name).open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "hookmill", *arguments, "--config", str(self.config)],
+                cwd=self.folder,
+                env=self.environ,
+                stdout=log,
+                stderr=log,
+            )
         self.processes.append(process)
         return process
 
@@ -150,23 +154,24 @@ class Program:
                 "group.id": "outside",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
-                "enable.partition.eof": False,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,
             }
         )
         name = f"{self.namespace}-{topic}"
-        found = []
-        for partition in range(PARTITIONS):
-            tp = TopicPartition(name, partition, 0)
-            _, end = consumer.get_watermark_offsets(tp, timeout=20)
-            consumer.assign([tp])
-            idle_until = time.monotonic() + 10
-            while end and time.monotonic() < idle_until:
-                message = consumer.poll(0.1)
-                if message is not None and message.error() is None:
-                    found.append(message)
-                [position] = consumer.position([tp])
-                if position.offset >= end:
-                    break
+        consumer.assign([TopicPartition(name, each, 0) for each in range(PARTITIONS)])
+        found: list[Any] = []
+        left = set(range(PARTITIONS))
+        deadline = time.monotonic() + 20
+        while left:
+            assert time.monotonic() < deadline, f"{name} cannot be read to its end"
+            message = consumer.poll(0.1)
+            if message is None:
+                continue
+            if message.error() is None:
+                found.append(message)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                left.discard(message.partition())
         consumer.close()
         return found
 

@@ -40,9 +40,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the program; exit status 0 done, 1 failed, 2 wrong usage or configuration, 130 ^C."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
+        status = app(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except typer.Abort:
         sys.exit(130)
     except ConfigurationError as error:

@@ -162,11 +162,10 @@ class Ingress:
         )
         delivery = Delivery(_headers(request), body, self._now_us())
         delivery_id = uuid7(delivery.received_at_us, os.urandom(8))
-        secrets = door.secrets()
         try:
-            secret = door.endpoint.pack.verify(delivery, door.endpoint.terms(secrets))
+            secret = door.endpoint.pack.verify(delivery, door.endpoint.terms(door.secrets()))
         except Refused as error:
-            self._keep_rejected(request, door, delivery, delivery_id, error.reason, secrets)
+            self._keep_rejected(request, door, delivery, delivery_id, error.reason)
             raise
         await self._keep(delivery, delivery_id, door.endpoint, secret, deadline)
         say("delivery_accepted", endpoint=door.endpoint.name, delivery=delivery_id)
@@ -197,7 +196,7 @@ class Ingress:
 
     def _keep_rejected(
         self, request: web.BaseRequest, door: Door, delivery: Delivery, delivery_id: str,
-        reason: Reason, secrets: Sequence[Secret],
+        reason: Reason,
     ) -> None:  # fmt: skip
         """Note a refused delivery, as far as the rate allows; nobody waits for it."""
         name = door.endpoint.name
@@ -214,7 +213,7 @@ class Ingress:
             endpoint=name,
             reason=reason,
             peer=peer,
-            secrets=secrets,
+            secrets=[each for any_door in self._doors.values() for each in any_door.secrets()],
         )
         task = asyncio.ensure_future(self._append_rejected(record, name))
         self._rejections.add(task)

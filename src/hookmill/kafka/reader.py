@@ -12,6 +12,8 @@ from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
 from hookmill.kafka.records import from_consumer
 
 POLL_MS = 200
+FETCH_WAIT_MS = 20
+"""A fetch that still waits at the broker holds up the next topic: people wait for the answer."""
 
 
 class Reader:
@@ -108,6 +110,7 @@ async def reader(connection: Connection) -> AsyncIterator[Reader]:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 * 1024 * 1024,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
     )
     admin = AIOKafkaAdminClient(**connection.arguments("hookmill-reader"))
     async with contextlib.AsyncExitStack() as stack:
