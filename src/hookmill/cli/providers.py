@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from hookmill.cli.options import AsJson
 from hookmill.cli.output import print_json, print_table
+from hookmill.local.conformance import EXAMPLE_OPTIONS, examine
 from hookmill.providers.pack import Pack
 from hookmill.providers.registry import PACKS, pack_named
 
@@ -32,6 +34,21 @@ def show(name: Annotated[str, typer.Argument(help="a pack")], as_json: AsJson = 
     facts = {key: value for key, value in _described(pack).items() if key not in ("events",)}
     print_table(("", ""), [(key.replace("_", " "), _plain(value)) for key, value in facts.items()])
     print_table(("their event", "ours"), pack.events.items())
+
+
+@app.command("test")
+def test_pack(name: Annotated[str, typer.Argument(help="a pack")], as_json: AsJson = False) -> None:
+    """Hold a pack to what every pack must do: authentic taken, altered refused, told the same."""
+    pack = pack_named(name)
+    found = examine(pack, msgspec.convert(EXAMPLE_OPTIONS.get(name, {}), pack.options))
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        for problem in found.problems:
+            print(problem)
+        print(f"{name}: {found.cases} cases, {len(found.problems)} problems")
+    if found.problems:
+        raise typer.Exit(1)
 
 
 def _described(pack: Pack) -> dict[str, object]:

@@ -37,7 +37,7 @@ async def serve_all(setup: Setup, config: Path | None, count: int, stopping: asy
         children,
         log_dir=Path(setup.config.local.dir) / "logs",
         environ={**os.environ, "HOOKMILL_INGRESS__ADMIN_PORT": "0"},
-        tell=lambda name, line: say("child_started", child=name, line=line),
+        tell=lambda name, line: say("child_reported", child=name, line=line),
     )
     pool = _Pool(supervisor, count)
     host, port = setup.config.ingress.admin_host, setup.config.ingress.admin_port
@@ -105,9 +105,8 @@ def add_up(pages: list[str]) -> str:
             heads[family.name] = (family.type, family.documentation)
             for sample in family.samples:
                 key = (sample.name, tuple(sorted(sample.labels.items())))
-                if not sample.name.endswith("_created"):
-                    sums[key] += sample.value
-                    order[family.name][key] = None
+                sums[key] += sample.value
+                order[family.name][key] = None
     lines = []
     for name, (kind, documentation) in heads.items():
         shown = f"{name}_total" if kind == "counter" else name

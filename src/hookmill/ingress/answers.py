@@ -27,13 +27,14 @@ STATUS: dict[Reason, int] = {
 
 _BODIES = {reason: msgspec.json.encode({"error": reason.value}) for reason in Reason}
 _JSON = "application/json"
+SERVER = "hookmill"
 DELIVERY_HEADER = "x-hookmill-delivery"
 
 
 def refused(reason: Reason) -> web.Response:
     """The answer to a delivery that is not taken."""
     status = STATUS[reason]
-    headers = {"content-type": _JSON}
+    headers = {"content-type": _JSON, "server": SERVER}
     if status in (429, 503):
         headers["retry-after"] = str(RETRY_AFTER_SECS)
     if reason is Reason.METHOD_NOT_ALLOWED:
@@ -47,4 +48,6 @@ def refused(reason: Reason) -> web.Response:
 def accepted(delivery_id: str) -> web.Response:
     """The answer to a delivery that is kept."""
     body = b'{"status":"accepted","delivery":"%s"}' % delivery_id.encode()
-    return web.Response(body=body, headers={"content-type": _JSON, DELIVERY_HEADER: delivery_id})
+    return web.Response(
+        body=body, headers={"content-type": _JSON, "server": SERVER, DELIVERY_HEADER: delivery_id}
+    )

@@ -111,6 +111,7 @@ async def reader(connection: Connection) -> AsyncIterator[Reader]:
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 * 1024 * 1024,
         fetch_max_wait_ms=FETCH_WAIT_MS,
+        retry_backoff_ms=FETCH_WAIT_MS,
     )
     admin = AIOKafkaAdminClient(**connection.arguments("hookmill-reader"))
     async with contextlib.AsyncExitStack() as stack:

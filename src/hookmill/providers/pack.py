@@ -74,6 +74,8 @@ class Pack(ABC):
     """One sentence for people: what proves the sender."""
     signed_headers: ClassVar[tuple[str, ...]] = ()
     """Request headers that the signature covers or carries, kept as evidence; no credential."""
+    signs_body: ClassVar[bool] = True
+    """False where nothing but a static credential proves the sender."""
     events: ClassVar[Mapping[str, str]]
     """Their word to our type, for `hookmill providers show`."""
     options: ClassVar[type[Options]] = Options

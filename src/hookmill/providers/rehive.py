@@ -70,6 +70,7 @@ class Rehive(Pack):
         f"{TYPES}/blob/7473315/src/extensions/payment-requests/openapi-ts/types.gen.ts",
     )
     verifies = "The secret itself, as `Authorization: Secret …`; body and time are not signed."
+    signs_body = False
     events: ClassVar[Mapping[str, str]] = {
         word: f"payment.{row.status}" for word, row in STATUSES.items()
     }
