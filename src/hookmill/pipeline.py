@@ -78,7 +78,7 @@ def topics(config: Configuration, endpoints: Mapping[str, Endpoint]) -> list[Top
     """Every topic in flow order. Later topics take larger records: headers grow on the way."""
     raw_bytes = config.ingress.body_bytes_max + HEADROOM_BYTES
     later_bytes = raw_bytes + HEADROOM_BYTES
-    longest_secs = window_secs_longest(endpoints, KEEP_30_DAYS_SECS)
+    longest_secs = max(KEEP_30_DAYS_SECS, window_secs_longest(endpoints, KEEP_30_DAYS_SECS))
     seen_keep_ms = longest_secs * 1000 + SEEN_MARGIN_MS
     flow = [
         Topic(RAW, "ingress", KEEP_MS, raw_bytes),

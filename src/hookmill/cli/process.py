@@ -8,6 +8,7 @@ from typing import Any
 
 import uvloop
 
+from hookmill.core.errors import HookmillError
 from hookmill.telemetry.admin import AdminServer, Check, Exposition, own_metrics
 from hookmill.telemetry.logs import say
 
@@ -28,7 +29,11 @@ async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    await main(stopping)
+    try:
+        await main(stopping)
+    except HookmillError as error:
+        say("process_failed", error=str(error))
+        raise
     say("process_stopped")
 
 

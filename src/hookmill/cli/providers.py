@@ -37,7 +37,9 @@ def show(name: Annotated[str, typer.Argument(help="a pack")], as_json: AsJson = 
 
 
 @app.command("test")
-def test_pack(name: Annotated[str, typer.Argument(help="a pack")], as_json: AsJson = False) -> None:
+def check_pack(
+    name: Annotated[str, typer.Argument(help="a pack")], as_json: AsJson = False
+) -> None:
     """Hold a pack to what every pack must do: authentic taken, altered refused, told the same."""
     pack = pack_named(name)
     found = examine(pack, msgspec.convert(EXAMPLE_OPTIONS.get(name, {}), pack.options))

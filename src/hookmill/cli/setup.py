@@ -18,6 +18,7 @@ from hookmill.kafka.client import Connection, connection
 from hookmill.kafka.topics import Wanted, wanted
 from hookmill.providers.endpoint import Endpoint, build_all, secrets_of
 from hookmill.stages.route import MODES_UNASKED, Condition, Rule, type_pattern
+from hookmill.telemetry.logs import say
 
 
 def now_us() -> int:
@@ -56,6 +57,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             self.config.endpoints[endpoint].secrets,
             environ=os.environ,
             clock=time.monotonic,
+            tell=_tell_unreadable,
         )
 
     def signing_secret(self, endpoint: str) -> str:
@@ -89,6 +91,10 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             )
             for topic in self.topics()
         ]
+
+
+def _tell_unreadable(problem: str) -> None:
+    say("file_unreadable", error=problem)
 
 
 def load_setup(path: Path | None) -> Setup:
@@ -129,7 +135,7 @@ def _condition(match: str | MetadataMatch) -> Condition:
         allowed = frozenset(match.one_of)
         return lambda value: value in allowed
     if match.file is not None:
-        listed = id_file(Path(match.file), clock=time.monotonic)
+        listed = id_file(Path(match.file), clock=time.monotonic, tell=_tell_unreadable)
         return lambda value: value is not None and listed(value)
     if match.function is not None:
         function = import_function(match.function)

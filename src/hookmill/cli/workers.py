@@ -110,7 +110,7 @@ def add_up(pages: list[str]) -> str:
     lines = []
     for name, (kind, documentation) in heads.items():
         shown = f"{name}_total" if kind == "counter" else name
-        lines += [f"# HELP {shown} {documentation}", f"# TYPE {shown} {kind}"]
+        lines += [f"# HELP {shown} {_escaped_help(documentation)}", f"# TYPE {shown} {kind}"]
         lines += [_line(Sample(key[0], dict(key[1]), sums[key])) for key in order[name]]
     return "\n".join(lines) + "\n"
 
@@ -120,6 +120,10 @@ def _line(sample: Sample) -> str:
     return (
         f"{sample.name}{{{labels}}} {sample.value}" if labels else f"{sample.name} {sample.value}"
     )
+
+
+def _escaped_help(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def _escaped(value: str) -> str:

@@ -1,5 +1,7 @@
-"""Reads the configuration: TOML, then the environment over it, then every check that needs no
-provider and no cluster. All that is wrong is told at once, in words an operator can act on."""
+"""Reads the configuration: TOML, the environment over it, then the checks.
+
+What is wrong is told in words an operator can act on. Providers and the cluster are not asked.
+"""
 
 import os
 import re

@@ -28,13 +28,18 @@ def import_function(reference: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]  # whatever it is, it can be called
 
 
-def id_file(path: Path, *, clock: Callable[[], float]) -> Callable[[str], bool]:
+def id_file(
+    path: Path,
+    *,
+    clock: Callable[[], float],
+    tell: Callable[[str], None] = lambda problem: None,
+) -> Callable[[str], bool]:
     """Whether an id is in the file: one a line, `#` begins a comment; read again on change.
 
     Raises ConfigurationError if the file cannot be read at the start.
     """
     try:
-        file = WatchedFile(path, clock=clock)
+        file = WatchedFile(path, clock=clock, tell=tell)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read ({type(error).__name__})") from None
     known_text = file.text()

@@ -20,8 +20,9 @@ class SecretTexts:
         *,
         environ: Mapping[str, str],
         clock: Callable[[], float],
+        tell: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        self._read = [(each.name, _reader(each, environ, clock)) for each in sources]
+        self._read = [(each.name, _reader(each, environ, clock, tell)) for each in sources]
         self.read()
 
     def read(self) -> list[tuple[str, str]]:
@@ -31,14 +32,17 @@ class SecretTexts:
 
 def read_once(source: SecretSource, *, environ: Mapping[str, str]) -> str:
     """One secret's text; raises ConfigurationError if it is missing or empty."""
-    return _reader(source, environ, lambda: 0.0)()
+    return _reader(source, environ, lambda: 0.0, lambda problem: None)()
 
 
 def _reader(
-    source: SecretSource, environ: Mapping[str, str], clock: Callable[[], float]
+    source: SecretSource,
+    environ: Mapping[str, str],
+    clock: Callable[[], float],
+    tell: Callable[[str], None],
 ) -> Callable[[], str]:
     if source.file is not None:
-        return _file_reader(source, clock)
+        return _file_reader(source, clock, tell)
     if source.env is not None:
         text = environ.get(source.env, "")
         if not text:
@@ -52,10 +56,12 @@ def _reader(
     return lambda: text
 
 
-def _file_reader(source: SecretSource, clock: Callable[[], float]) -> Callable[[], str]:
+def _file_reader(
+    source: SecretSource, clock: Callable[[], float], tell: Callable[[str], None]
+) -> Callable[[], str]:
     assert source.file is not None
     try:
-        file = WatchedFile(Path(source.file), clock=clock)
+        file = WatchedFile(Path(source.file), clock=clock, tell=tell)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"secret '{source.name}': {source.file} cannot be read ({type(error).__name__})"

@@ -10,11 +10,18 @@ class WatchedFile:
     """The text of a file, looked at no more than once a second. `clock` gives seconds.
 
     While it cannot be read (Kubernetes swaps links) the last good text stays, and `problem`
-    says why.
+    says why; `tell` hears of it once.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float],
+        tell: Callable[[str], None] = lambda problem: None,
+    ) -> None:
         self.path = path
+        self._tell = tell
         self.problem: str | None = None
         self._clock = clock
         self._checked_at = clock()
@@ -36,6 +43,8 @@ class WatchedFile:
                 self._text = self.path.read_text(encoding="utf-8")
                 self._stamp = stamp
         except (OSError, UnicodeDecodeError) as error:
+            if self.problem is None:
+                self._tell(f"{self.path}: {type(error).__name__}")
             self.problem = f"{self.path}: {type(error).__name__}"
         else:
             self.problem = None

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from hookmill.core.money import Money
-from hookmill.core.parse import Number
+from hookmill.core.parse import Number, exact_number
 from hookmill.core.times import Timestamp
 
 SCHEMA_VERSION = 1
@@ -115,13 +115,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
 
 
-def _exact_number(value: Any) -> Any:
-    if isinstance(value, Number):
-        return msgspec.Raw(value.text.encode())
-    raise NotImplementedError(f"{type(value).__name__} has no place in an event")
-
-
-_ENCODER = msgspec.json.Encoder(enc_hook=_exact_number)
+_ENCODER = msgspec.json.Encoder(enc_hook=exact_number)
 _DECODER = msgspec.json.Decoder(Event, float_hook=Number)
 
 

@@ -7,15 +7,18 @@ TEXT_BYTES_MAX = 256
 
 
 def bounded(text: str) -> str:
-    """The text, or where it is longer than 256 bytes `sha256:` and its hash.
+    """The text, or where it is longer than 256 bytes or no UTF-8, `sha256:` and its hash.
 
-    `%` and `|` are escaped as in a URL, so that two ids never make one key; what UTF-8 cannot
-    carry (bytes of a header that were none) is written out.
+    `%` and `|` are escaped as in a URL, so that two ids never make one key.
     """
-    raw = text.encode("utf-8", "backslashreplace")
-    if len(raw) > TEXT_BYTES_MAX:
-        return "sha256:" + hashlib.sha256(raw).hexdigest()
-    return raw.decode().replace("%", "%25").replace("|", "%7C")
+    raw = text.encode("utf-8", "surrogatepass")
+    try:
+        plain = raw.decode()
+    except UnicodeDecodeError:  # bytes of a header that were no UTF-8
+        plain = ""
+    if not plain or len(raw) > TEXT_BYTES_MAX:
+        return "sha256:" + hashlib.sha256(raw).hexdigest() if raw else ""
+    return plain.replace("%", "%25").replace("|", "%7C")
 
 
 def body_hash(body: bytes) -> str:
@@ -39,13 +42,13 @@ def normalized_id(dedup: bytes) -> str:
 
 
 def uuid7(epoch_us: int, random: bytes) -> str:
-    """A UUIDv7 (RFC 9562, section 5.7) from a time and ten random bytes.
+    """A UUIDv7 (RFC 9562, section 5.7) from a time and eight random bytes.
 
     The 12 bits behind the milliseconds hold the microseconds (method 3 of section 6.2).
     """
     epoch_ms, micros = divmod(epoch_us, 1000)
     fraction = micros * 4096 // 1000
-    low = int.from_bytes(random[:8], "big") & ((1 << 62) - 1)
+    low = int.from_bytes(random, "big") & ((1 << 62) - 1)
     value = (epoch_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | low
     return str(uuid.UUID(int=value))
 

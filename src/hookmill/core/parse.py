@@ -32,6 +32,13 @@ class Number:
         return f"Number({self.text!r})"
 
 
+def exact_number(value: Any) -> Any:
+    """For encoders (`enc_hook`): a Number goes out as the text it came in as."""
+    if isinstance(value, Number):
+        return msgspec.Raw(value.text.encode())
+    raise NotImplementedError(f"{type(value).__name__} has no place in JSON")
+
+
 _DECODER = msgspec.json.Decoder(float_hook=Number)
 
 

@@ -42,4 +42,4 @@ def with_headers(headers: Headers, added: Sequence[tuple[str, str]]) -> Headers:
     """The headers with those of the same names replaced by the added ones, in their order."""
     names = {name for name, _ in added}
     kept = tuple(pair for pair in headers if pair[0] not in names)
-    return kept + tuple((name, value.encode()) for name, value in added)
+    return kept + tuple((name, value.encode("utf-8", "backslashreplace")) for name, value in added)

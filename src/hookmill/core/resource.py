@@ -5,9 +5,11 @@ be trusted), then the row of the pack's table, then the event id. The highest st
 the state. So a late or skipped status never turns it back.
 """
 
+from typing import Final, Literal
+
 import msgspec
 
-STATE_VERSION = 1
+STATE_VERSION: Final = 1
 
 TERMINAL_RANK = 5
 REPEATED_RANK = 0
@@ -21,7 +23,7 @@ class Change(msgspec.Struct, frozen=True):
     `rank` orders statuses (created 1 < pending 2 < authorized 3 < underpaid 4 < terminal 5);
     0 is for what happens again and again (a renewal): it is never late. `time_us` is the
     provider's time in epoch microseconds, 0 where it cannot be trusted to order by; `row` is
-    the status's place in the pack's table, the lower row wins among equals.
+    the number of the status's row in the pack's table: among equals the larger number wins.
     """
 
     kind: str
@@ -42,7 +44,7 @@ class ResourceState(msgspec.Struct, frozen=True):
     event_id: str
     terminals: tuple[str, ...] = ()
     version: int = 1
-    v: int = STATE_VERSION
+    v: Literal[1] = STATE_VERSION
 
     @property
     def conflict(self) -> bool:

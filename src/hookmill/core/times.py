@@ -24,7 +24,7 @@ def from_epoch_us(epoch_us: int) -> str | None:
         moment = _EPOCH + timedelta(microseconds=epoch_us)
     except OverflowError:
         return None
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
+    return _text(moment)
 
 
 def from_rfc3339(text: object) -> str | None:
@@ -35,4 +35,9 @@ def from_rfc3339(text: object) -> str | None:
         moment = datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
+    return _text(moment)
+
+
+def _text(moment: datetime) -> str:
+    """strftime's own %Y does not pad the years before 1000, %f is six digits always."""
+    return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.%fZ")

@@ -40,6 +40,7 @@ class Admission:
         if self.held_bytes + count > self._limits.bytes_in_flight_max:
             raise Refused(Reason.TOO_MANY_REQUESTS)
         self.held_bytes += count
+        catalog.IN_FLIGHT_BYTES.set(self.held_bytes)
 
 
 class RateLimit:
@@ -54,7 +55,7 @@ class RateLimit:
     def allows(self, now_secs: float) -> bool:
         """Take one token if there is one."""
         if self._at_secs is not None:
-            gained = (now_secs - self._at_secs) * self._per_sec
+            gained = max(0.0, now_secs - self._at_secs) * self._per_sec
             self._tokens = min(self._burst, self._tokens + gained)
         self._at_secs = now_secs
         if self._tokens < 1.0:

@@ -203,7 +203,7 @@ class Ingress:
         peer = self._peer(request)
         say("delivery_refused", endpoint=name, reason=reason, delivery=delivery_id, peer=peer)
         now_secs = delivery.received_at_us / 1_000_000
-        if not door.rejected_rate.allows(now_secs) or not self._keeper.admits():
+        if not door.rejected_rate.allows(now_secs):
             catalog.REJECTED_UNKEPT.labels(name).inc()
             return
         record = rejected(
@@ -215,6 +215,9 @@ class Ingress:
             peer=peer,
             secrets=[each for any_door in self._doors.values() for each in any_door.secrets()],
         )
+        if not self._keeper.admits():
+            catalog.REJECTED_UNKEPT.labels(name).inc()
+            return
         task = asyncio.ensure_future(self._append_rejected(record, name))
         self._rejections.add(task)
         task.add_done_callback(self._rejections.discard)

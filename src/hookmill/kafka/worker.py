@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol, assert_never
+from typing import Any, Literal, Protocol, assert_never
 
 import msgspec
 
@@ -78,7 +78,7 @@ class Mark(msgspec.Struct, frozen=True):
 
     incarnation: str
     next_input_offset: int
-    v: int = 1
+    v: Literal[1] = 1
 
 
 class Watcher(Protocol):

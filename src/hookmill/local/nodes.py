@@ -121,6 +121,7 @@ def choose_ports(first: int, count: int, is_free: Callable[[int], bool]) -> list
 
 
 def busy_port(port: int) -> BrokerError:
+    """The error that names the port and says what to do."""
     return BrokerError(
         f"port {port} on {HOST} is in use by another program: "
         "end that program, or set local.broker_port (and another local.dir) for this broker"

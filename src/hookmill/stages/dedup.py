@@ -1,6 +1,7 @@
 """Deduplication: an event that was forwarded within the window is not forwarded again."""
 
 from collections.abc import Mapping
+from typing import Final, Literal
 
 import msgspec
 
@@ -8,7 +9,7 @@ from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
 from hookmill.core.record import Output, Record, with_headers
 from hookmill.stages import headers
 
-SEEN_VERSION = 1
+SEEN_VERSION: Final = 1
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -17,7 +18,7 @@ class Seen(msgspec.Struct, frozen=True):
     time_ms: int
     partition: int
     offset: int
-    v: int = SEEN_VERSION
+    v: Literal[1] = SEEN_VERSION
 
 
 class Sighting(msgspec.Struct, frozen=True):

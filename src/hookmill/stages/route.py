@@ -7,6 +7,7 @@ import msgspec
 
 from hookmill.core.event import Event, decode
 from hookmill.core.outcome import DeadLetter, Forward, Outcome
+from hookmill.core.parse import exact_number
 from hookmill.core.record import Output, Record
 
 Condition = Callable[[str | None], bool]
@@ -92,4 +93,4 @@ def handlers_for(event: Event, rules: Sequence[Rule]) -> list[str]:
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return msgspec.json.encode(value, enc_hook=str).decode()
+    return msgspec.json.encode(value, enc_hook=exact_number).decode()

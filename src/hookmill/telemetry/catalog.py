@@ -161,7 +161,6 @@ EVENTS: dict[str, tuple[str, str]] = {
     "file_unreadable": ("warning", "a watched file cannot be read; its last good text stays"),
     "partitions_assigned": ("info", "the group gave this member partitions"),
     "partitions_revoked": ("info", "the group took partitions away"),
-    "restore_started": ("info", "state is read back from its changelog"),
     "restore_progress": ("info", "how far the restore is"),
     "restore_finished": ("info", "state is complete; the partition works"),
     "state_rebuilt": ("warning", "the local state was not of this changelog and was made anew"),

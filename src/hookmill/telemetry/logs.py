@@ -1,6 +1,7 @@
 """Structured logs: one JSON line an event in production, readable on a terminal."""
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -20,7 +21,7 @@ def configure(options: Log, **bound: Any) -> None:
     """Set up logging for this process; `bound` (its part, its instance) is in every line."""
     console = options.format == "console" or (options.format == "auto" and sys.stderr.isatty())
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(colors=_colours())]
         if console
         else [structlog.processors.dict_tracebacks, _render_json]
     )
@@ -59,21 +60,40 @@ def _redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
 
 
 def _render_json(_: WrappedLogger, __: str, fields: EventDict) -> bytes:
-    return msgspec.json.encode(fields, enc_hook=str)
+    try:
+        return msgspec.json.encode(fields, enc_hook=str)
+    except UnicodeEncodeError:  # a file name or a header that is no UTF-8
+        readable = {name: _readable(value) for name, value in fields.items()}
+        return msgspec.json.encode(readable, enc_hook=str)
+
+
+def _readable(value: Any) -> Any:
+    return value if isinstance(value, int | float | None) else _utf8(str(value))
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _colours() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 class _Adopted(logging.Handler):
     """Sends the lines of libraries the way of our own; their texts may quote no request."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        structlog.get_logger().log(
-            record.levelno,
-            "library",
-            logger=record.name,
-            message=record.getMessage()[:500],
-            error=f"{type(error).__name__}: {error}"[:300] if error else None,
-        )
+        try:
+            error = record.exc_info[1] if record.exc_info else None
+            structlog.get_logger().log(
+                logging.WARNING if record.levelno < logging.ERROR else logging.ERROR,
+                "library",
+                logger=record.name,
+                message=record.getMessage()[:500],
+                error=f"{type(error).__name__}: {error}"[:300] if error else None,
+            )
+        except Exception:  # logging's own rule: a bad line never raises where it is said
+            self.handleError(record)
 
 
 def _adopt_libraries() -> None:

@@ -1,0 +1,223 @@
+"""Route: once to the topic of its kind, once to the queue of each handler that a rule names."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from hookmill.core.event import STATUSES, Event, Links, ProviderEvent, Raw, encode
+from hookmill.core.outcome import DeadLetter, Forward
+from hookmill.core.parse import parse_object
+from hookmill.core.record import Record
+from hookmill.stages.route import Condition, Route, Rule, handlers_for, type_pattern
+
+KIND_TOPICS = {kind: f"events-{kind}" for kind in STATUSES}
+QUEUES = {name: f"handler-{name}" for name in ("ledger", "mail", "audit")}
+
+PAYMENT = Event(
+    id="hm_1",
+    type="payment.succeeded",
+    kind="payment",
+    status="succeeded",
+    endpoint="shop-za",
+    provider="yoco",
+    mode="live",
+    occurred_at=None,
+    received_at="2026-11-23T09:00:00.123456Z",
+    subject="p_1",
+    resource=None,
+    amount=None,
+    amount_paid=None,
+    amount_refunded=None,
+    discrepancy=None,
+    links=Links(),
+    failure=None,
+    metadata={"checkoutId": "ch_1"},
+    provider_event=ProviderEvent(),
+    late=False,
+    raw=Raw("webhooks-raw", 3, 42, "9f2c"),
+)
+
+
+def rule(*handlers: str, **match: Any) -> Rule:
+    """A row of the table."""
+    return Rule(name="a rule", handlers=handlers or ("ledger",), **match)
+
+
+def types(*texts: str) -> Rule:
+    """A rule for event types as they are written in the configuration."""
+    return rule(types=tuple(type_pattern(text) for text in texts))
+
+
+def targets(event: Event, *rules: Rule) -> list[str]:
+    """Where the event goes, in order."""
+    stage = Route(rules, kind_topics=KIND_TOPICS, queues=QUEUES)
+    outcome = stage.decide(stage.read(record(event)), {})
+    assert isinstance(outcome, Forward)
+    return [output.topic for output in outcome.outputs]
+
+
+def record(event: Event) -> Record:
+    """The event's record in `events-normalized`."""
+    return Record("events-normalized", 3, 9, 0, b"shop-za|p_1", encode(event), (("ce_id", b"1"),))
+
+
+@pytest.mark.parametrize("kind", sorted(STATUSES))
+def test_every_event_goes_to_the_topic_of_its_kind(kind: str) -> None:
+    """Even where no rule takes it."""
+    event = replace(PAYMENT, kind=kind, type=f"{kind}.x", status="x")
+
+    assert targets(event) == [f"events-{kind}"]
+
+
+def test_every_rule_that_matches_counts_and_every_handler_once() -> None:
+    """The kind first, then the handlers in the table's order."""
+    rules = (
+        rule("mail", "ledger"),
+        rule("audit", providers=frozenset({"pay3"})),
+        rule("ledger", "audit"),
+    )
+
+    assert targets(PAYMENT, *rules) == [
+        "events-payment",
+        "handler-mail",
+        "handler-ledger",
+        "handler-audit",
+    ]
+
+
+def test_what_goes_out_is_what_came_in() -> None:
+    """Key, value and headers are copied; the stage keeps no state."""
+    stage = Route([rule()], kind_topics=KIND_TOPICS, queues=QUEUES)
+    came = record(PAYMENT)
+    task = stage.read(came)
+    outcome = stage.decide(task, {})
+
+    assert task.state_keys == ()
+    assert isinstance(outcome, Forward)
+    assert outcome.state == ()
+    assert [(out.key, out.value, out.headers) for out in outcome.outputs] == [
+        (came.key, came.value, came.headers)
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event_type", "fits"),
+    [
+        ("payment.succeeded", "payment.succeeded", True),
+        ("payment.succeeded", "payment.succeeded2", False),
+        ("payment.succeeded", "paymentxsucceeded", False),
+        ("payment.*", "payment.failed", True),
+        ("payment.*", "refund.failed", False),
+        ("*.failed", "refund.failed", True),
+        ("*.failed", "subscription.renewal_failed", False),
+        ("*", "other.unrecognized", True),
+        ("*ment.*ed", "payment.failed", True),
+        ("payment", "payment.failed", False),
+        ("payment.[a-z]*", "payment.failed", False),
+    ],
+)
+def test_a_star_stands_for_anything_and_all_else_for_itself(
+    pattern: str, event_type: str, fits: bool
+) -> None:
+    """The whole type must fit; no other character is special."""
+    assert fits is (type_pattern(pattern).fullmatch(event_type) is not None)
+
+
+@pytest.mark.parametrize(
+    ("row", "taken"),
+    [
+        pytest.param(rule(), True, id="no condition"),
+        pytest.param(types("payment.*"), True, id="type"),
+        pytest.param(types("refund.*", "payment.succeeded"), True, id="one of the types"),
+        pytest.param(types("refund.*"), False, id="another type"),
+        pytest.param(types("payment.succeed"), False, id="the beginning of the type"),
+        pytest.param(rule(providers=frozenset({"yoco", "pay3"})), True, id="provider"),
+        pytest.param(rule(providers=frozenset({"pay3"})), False, id="another provider"),
+        pytest.param(rule(endpoints=frozenset({"shop-za"})), True, id="endpoint"),
+        pytest.param(rule(endpoints=frozenset({"shop-ng"})), False, id="another endpoint"),
+        pytest.param(rule(modes=frozenset({"test"})), False, id="another mode"),
+        pytest.param(
+            rule(providers=frozenset({"yoco"}), endpoints=frozenset({"shop-ng"})),
+            False,
+            id="all conditions must hold",
+        ),
+    ],
+)
+def test_a_rule_takes_what_fits_all_its_conditions(row: Rule, taken: bool) -> None:
+    """What it does not name, it does not ask."""
+    assert taken is row.matches(PAYMENT)
+
+
+@pytest.mark.parametrize(
+    ("mode", "unasked", "asked"),
+    [("live", True, False), ("unknown", True, False), ("test", False, True)],
+)
+def test_test_events_must_be_asked_for(mode: str, unasked: bool, asked: bool) -> None:
+    """A rule without a mode takes live and unknown ones."""
+    event = replace(PAYMENT, mode=mode)
+
+    assert unasked is rule().matches(event)
+    assert asked is rule(modes=frozenset({"test"})).matches(event)
+
+
+def equals(expected: str | None) -> Condition:
+    """A metadata value that is exactly this text."""
+    return lambda value: value == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ('"ch_1"', "ch_1"),
+        ('""', ""),
+        ("null", None),
+        ("7", "7"),
+        ("18446744073709551616", "18446744073709551616"),
+        ("1.50", "1.50"),
+        ("9e2", "9e2"),
+        ("true", "true"),
+        ('["a",1.5]', '["a",1.5]'),
+        ('{"a":{"b":2}}', '{"a":{"b":2}}'),
+    ],
+)
+def test_a_metadata_condition_sees_the_values_text(value: str, text: str | None) -> None:
+    """A string as it is, any other value as its JSON, a number as it was sent."""
+    event = replace(PAYMENT, metadata=parse_object(b'{"checkoutId":%s}' % value.encode()))
+
+    assert rule(metadata={"checkoutId": equals(text)}).matches(event)
+
+
+def test_a_missing_metadata_key_is_none() -> None:
+    """So a condition can ask whether it exists."""
+    assert rule(metadata={"orderId": equals(None)}).matches(PAYMENT)
+    assert not rule(metadata={"checkoutId": equals(None)}).matches(PAYMENT)
+
+
+def test_every_metadata_condition_must_hold() -> None:
+    """One that does not is enough to pass the event over."""
+    both = {"checkoutId": equals("ch_1"), "orderId": equals("7")}
+
+    assert not rule(metadata=both).matches(PAYMENT)
+    assert rule(metadata=both).matches(
+        replace(PAYMENT, metadata={"checkoutId": "ch_1", "orderId": 7})
+    )
+
+
+def test_no_rule_means_no_handler() -> None:
+    """An empty table sends nothing anywhere."""
+    assert handlers_for(PAYMENT, []) == []
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"{}", b"[]", b'{"id":"\xff"}', b"[" * 100_000], ids=lambda v: repr(v[:8])
+)
+def test_a_record_that_is_no_event_is_set_aside(value: bytes) -> None:
+    """Whoever wrote it; the partition goes on."""
+    stage = Route([], kind_topics=KIND_TOPICS, queues=QUEUES)
+    task = stage.read(msgspec.structs.replace(record(PAYMENT), value=value))
+    outcome = stage.decide(task, {})
+
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.reason == "undecodable_event"
