@@ -19,6 +19,7 @@ Instance = Annotated[
     str | None,
     typer.Option(
         help="A stable name: names the state folder and makes a static member of the group. "
+        "After a clean stop its partitions wait for it until the session times out. "
         "Default: the lowest number that is free on this machine.",
         show_default=False,
     ),

@@ -145,7 +145,6 @@ class Member:
         """Start a worker for each partition."""
         self._joined = True
         for partition in partitions:
-            self._workers[partition] = self._make_worker(partition, self._consumer)
             self._tasks[partition] = asyncio.ensure_future(self._keep(partition))
         catalog.ASSIGNED.labels(self._group).set(len(self._tasks))
         say("partitions_assigned", group=self._group, partitions=sorted(self._tasks))
@@ -169,8 +168,19 @@ class Member:
                 with contextlib.suppress(KeyError):
                     gauge.remove(self._group, str(partition))
 
+    async def _made(self, partition: int) -> PartitionWorker:
+        """A worker; what keeps it from being made (a full disk) is told and tried again."""
+        attempt = 0
+        while True:
+            try:
+                return self._make_worker(partition, self._consumer)
+            except Exception as error:
+                attempt += 1
+                self._report(partition, error)
+                await pause_growing(attempt)
+
     async def _keep(self, partition: int) -> None:
-        worker = self._workers[partition]
+        worker = self._workers[partition] = await self._made(partition)
         attempt, failures, turns = 0, 0, 0
         try:
             while True:

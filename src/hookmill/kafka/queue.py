@@ -12,6 +12,7 @@ from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
 from hookmill.kafka.dead_letters import dead_letter
 from hookmill.kafka.producing import stop, write
 from hookmill.kafka.records import from_consumer
+from hookmill.kafka.worker import in_range
 from hookmill.pipeline import Names, handler_dead_letters, handler_queue
 
 BATCH_BYTES_MAX = 900 * 1024
@@ -42,14 +43,16 @@ class KafkaQueue:
         self.pending_since_ms: int | None = None
 
     async def begin(self) -> None:
-        """Seek to the group's committed offset, or to the start of the log where there is none."""
+        """Seek to the group's committed offset, or to the start of the log where there is none.
+
+        Raises OffsetOutOfRange where records were deleted before they were handled.
+        """
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             committed = await self._consumer.committed(self._tp)
-            if committed is None:
-                begin = await self._consumer.beginning_offsets([self._tp])
-                committed = begin[self._tp]
-        self.position = committed
-        self._consumer.seek(self._tp, committed)
+            begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
+            end = (await self._consumer.end_offsets([self._tp]))[self._tp]
+        self.position = in_range(self._tp.topic, self._tp.partition, committed, begin, end)
+        self._consumer.seek(self._tp, self.position)
 
     async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
         """The next records; empty when none came in time."""

@@ -168,7 +168,7 @@ class Admin:
         changed = [want for want in wants if want.name in different]
         if changed:
             await self._alter(changed, found)
-        await self._until_known({want.name for want in wants})
+        await self._until_applied(wants)
 
     async def delete(self, names: Iterable[str]) -> None:
         """Delete topics: for what a demo or a test made itself."""
@@ -236,6 +236,14 @@ class Admin:
                     for each in described
                 ):
                     return
+                await asyncio.sleep(0.1)
+
+    async def _until_applied(self, wants: Sequence[Wanted]) -> None:
+        """A broker learns of a change a moment after the controller took it."""
+        names = {want.name for want in wants}
+        await self._until_known(names)
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            while any(each.action == "change" for each in compare(wants, await self.find(names))):
                 await asyncio.sleep(0.1)
 
 

@@ -269,20 +269,15 @@ class Worker:
     async def _start_offset(self, committed: int | None) -> int:
         bookmark = self._store.bookmark()
         begin, end = await self._port.input_bounds()
+        start: int | None
         if committed is not None:
             start = committed
         elif bookmark is not None and bookmark.next_input_offset is not None:
             start = bookmark.next_input_offset
             self._watcher.offset_from_changelog(start)
         else:
-            start = begin
-        if not begin <= start <= end:
-            raise OffsetOutOfRange(
-                f"{self._spec.name}: offset {start} of partition {self._port.partition} of "
-                f"{self._spec.reads} is outside the log ({begin} to {end}): records were deleted "
-                "unread, or the topic was made anew; set the group's offset by hand to go on"
-            )
-        return start
+            start = None
+        return in_range(self._spec.reads, self._port.partition, start, begin, end)
 
     async def _restore(self) -> None:
         begin, end = await self._port.changelog_bounds()
@@ -331,6 +326,19 @@ class Worker:
         if read:
             self._store.write(waiting, _bookmark(last, mark))
         return read
+
+
+def in_range(topic: str, partition: int, start: int | None, begin: int, end: int) -> int:
+    """The offset to start from: the log's start where there is none; never one outside the log."""
+    if start is None:
+        return begin
+    if not begin <= start <= end:
+        raise OffsetOutOfRange(
+            f"offset {start} of partition {partition} of {topic} is outside the log ({begin} to "
+            f"{end}): records were deleted unread, or the topic was made anew; set the group's "
+            "offset by hand to go on"
+        )
+    return start
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
