@@ -90,10 +90,6 @@ class BrokerLog:
         self._consumers.append(consumer)
         return EndingPort(self.connection, self.names, spec, partition, consumer)
 
-    async def forget_offsets(self, spec: Stage, partition: int) -> None:
-        """Lose the group's committed offset (-1 deletes nothing but says: none)."""
-        raise NotImplementedError("aiokafka cannot delete offsets")
-
 
 class EndingPort(KafkaPort):
     """A real port that raises Exhausted once nothing is left, so that tests end."""

@@ -107,13 +107,20 @@ class Program:
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """Run a command to its end; returns what it printed."""
+        return self._finished(*arguments, status=status).stdout
+
+    def fails(self, *arguments: str, status: int) -> str:
+        """Run a command that must fail; returns what it said of it."""
+        return self._finished(*arguments, status=status).stderr
+
+    def _finished(self, *arguments: str, status: int) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "hookmill", *arguments, "--config", str(self.config)],
             cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=60,
             check=False,
         )  # fmt: skip
         assert done.returncode == status, done.stderr
-        return done.stdout
+        return done
 
     def stop(self) -> None:
         """Ask every process to end; kill what does not."""

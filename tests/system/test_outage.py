@@ -86,3 +86,28 @@ def test_a_worker_of_several_that_dies_is_replaced(program: Program) -> None:
     kept = {headers_of(each)["hm-delivery"] for each in program.read("webhooks-raw")}
     assert set(acknowledged) <= kept
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("command", [("stage", "dedup"), ("ingress",)])
+def test_a_wrong_partition_count_refuses_to_start(
+    program: Program, command: tuple[str, ...]
+) -> None:
+    """A subject's later events would lie elsewhere: say so, and what to do."""
+    program.run("topics", "apply")
+    program.environ["HOOKMILL_KAFKA__PARTITIONS"] = "5"
+
+    said = program.fails(*command, status=1)
+    assert "has 4" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.broker
+def test_the_state_folder_of_another_process_is_never_touched(program: Program) -> None:
+    """The same --instance twice on one machine is an error that says what to do."""
+    program.run("topics", "apply")
+    program.start("stage", "dedup", "--instance", "one")
+    program.until(lambda: list((program.folder / "state").rglob("one/*/lock")) != [])
+
+    said = program.fails("stage", "dedup", "--instance", "one", status=1)
+    assert "choose another --instance" in said

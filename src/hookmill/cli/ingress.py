@@ -6,17 +6,16 @@ from typing import Any
 
 from aiohttp import web
 
-from hookmill.cli.process import private_port, until
+from hookmill.cli.process import private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
-from hookmill.core.errors import ConfigurationError, UnsafeCluster
+from hookmill.core.errors import ConfigurationError
 from hookmill.ingress.server import Door, Ingress, Server
 from hookmill.ingress.tls import certificate, keep_fresh
 from hookmill.kafka.appender import Appender
-from hookmill.kafka.topics import admin, check_safety
+from hookmill.kafka.topics import admin, check_present, check_safety
 from hookmill.pipeline import DELIVERIES, RAW, REJECTED
 from hookmill.telemetry.logs import say
 
-CONNECT_PAUSE_SECS = 1.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -63,18 +62,13 @@ async def serve(setup: Setup, stopping: asyncio.Event, *, share_port: bool = Fal
 
 async def _connect(setup: Setup, appender: Appender, stopping: asyncio.Event) -> None:
     """Try until the cluster answers and has the topics; refuse one that is weaker than promised."""
-    while not stopping.is_set():
-        try:
-            await _check_topics(setup)
-            await appender.connect()
-        except UnsafeCluster:
-            raise
-        except Exception as error:  # whatever the client raises, the answer is to try again
-            say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
-            await until(stopping, CONNECT_PAUSE_SECS)
-        else:
-            say("kafka_connected")
-            return
+
+    async def attempt() -> None:
+        await _check_topics(setup)
+        await appender.connect()
+        say("kafka_connected")
+
+    await until_kafka_answers(attempt, stopping)
 
 
 async def _check_topics(setup: Setup) -> None:
@@ -83,9 +77,7 @@ async def _check_topics(setup: Setup) -> None:
     async with admin(setup.connection()) as client:
         found = await client.find(ours)
     check_safety(wants, found)
-    missing = sorted(ours - set(found))
-    if missing:
-        raise ConnectionError(f"topics missing: {', '.join(missing)}; run `hookmill topics apply`")
+    check_present(ours, found)
 
 
 @contextlib.asynccontextmanager

@@ -3,14 +3,18 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import uvloop
 
 from hookmill.core.errors import HookmillError
 from hookmill.telemetry.admin import AdminServer, Check, Exposition, own_metrics
 from hookmill.telemetry.logs import say
+
+T = TypeVar("T")
+
+CONNECT_PAUSE_SECS = 1.0
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
@@ -48,6 +52,24 @@ async def private_port(
         yield address
     finally:
         await server.stop()
+
+
+async def until_kafka_answers(
+    attempt: Callable[[], Awaitable[T]], stopping: asyncio.Event
+) -> T | None:
+    """What the attempt gives, tried again and again while Kafka is out; None if asked to stop.
+
+    What hookmill itself finds wrong (an unsafe topic) is raised at once.
+    """
+    while not stopping.is_set():
+        try:
+            return await attempt()
+        except HookmillError:
+            raise
+        except Exception as error:  # whatever the client raises, the answer is to try again
+            say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
+            await until(stopping, CONNECT_PAUSE_SECS)
+    return None
 
 
 async def until(stopping: asyncio.Event, seconds: float) -> bool:

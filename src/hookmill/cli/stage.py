@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from hookmill import pipeline
-from hookmill.cli.process import private_port, until
+from hookmill.cli.process import private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.core.errors import HookmillError
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
 from hookmill.core.record import Record
-from hookmill.kafka.member import Member, PartitionWorker, check_partitions, pause_growing
+from hookmill.kafka.member import Member, PartitionWorker, pause_growing
 from hookmill.kafka.partition import BATCH_BYTES_MAX, KafkaPort
 from hookmill.kafka.store import InstanceLock, NoState, RocksStore, Store, lock_instance
-from hookmill.kafka.topics import admin
+from hookmill.kafka.topics import admin, check_partitions, check_present
 from hookmill.kafka.worker import Worker
 from hookmill.stages import headers
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
-CONNECT_PAUSE_SECS = 1.0
 BATCH_OVERHEAD_BYTES = 1024
 
 
@@ -85,27 +84,16 @@ async def find_cluster(setup: Setup, topics: list[str], stopping: asyncio.Event)
 
     Raises UnsafeCluster where a topic has another partition count than configured.
     """
-    wanted = [setup.names.topic(name) for name in topics]
-    while not stopping.is_set():
-        try:
-            async with admin(setup.connection()) as client:
-                found = await client.find(wanted)
-                cluster_id = await client.cluster_id()
-            missing = sorted(set(wanted) - set(found))
-            if missing:
-                raise ConnectionError(
-                    f"topics missing: {', '.join(missing)}; run `hookmill topics apply`"
-                )
-        except HookmillError:
-            raise
-        except Exception as error:  # whatever the client raises, the answer is to try again
-            say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
-            await until(stopping, CONNECT_PAUSE_SECS)
-        else:
-            counts = {name: topic.partitions for name, topic in found.items()}
-            check_partitions(counts, setup.config.kafka.partitions)
-            return cluster_id
-    return None
+    wanted = {setup.names.topic(name) for name in topics}
+
+    async def attempt() -> str:
+        async with admin(setup.connection()) as client:
+            found = await client.find(wanted)
+            check_present(wanted, found)
+            check_partitions(found, setup.config.kafka.partitions)
+            return await client.cluster_id()
+
+    return await until_kafka_answers(attempt, stopping)
 
 
 def lock_state(setup: Setup, cluster_id: str, group: str, instance: str | None) -> InstanceLock:

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from hookmill.core.errors import HookmillError, UnsafeCluster
+from hookmill.core.errors import HookmillError
 from hookmill.kafka.client import (
     MEMBER_HEARTBEAT_MS,
     NETWORK_TIMEOUT_SECS,
@@ -262,16 +262,3 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """After it: start, and return at once."""
         self._member.take([each.partition for each in assigned])
-
-
-def check_partitions(found: dict[str, int], expected: int) -> None:
-    """Raise UnsafeCluster if a topic is missing or has another partition count."""
-    missing = sorted(name for name, count in found.items() if count == 0)
-    if missing:
-        raise UnsafeCluster(f"topics missing: {', '.join(missing)}; run `hookmill topics apply`")
-    wrong = sorted(f"{name} has {count}" for name, count in found.items() if count != expected)
-    if wrong:
-        raise UnsafeCluster(
-            f"kafka.partitions is {expected}, but {', '.join(wrong)}: set it to what the topics "
-            "have, or migrate to new topics in another namespace"
-        )

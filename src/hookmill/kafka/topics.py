@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -119,6 +119,24 @@ def check_safety(wants: Sequence[Wanted], found: dict[str, Found]) -> None:
             weak.append(f"{want.name} takes its timestamps from clients")
     if weak:
         raise UnsafeCluster(f"{'; '.join(weak)}: run `hookmill topics plan` and `topics apply`")
+
+
+def check_present(names: Iterable[str], found: Container[str]) -> None:
+    """Raise ConnectionError, which is tried again, while a topic is missing."""
+    missing = sorted(name for name in names if name not in found)
+    if missing:
+        raise ConnectionError(f"topics missing: {', '.join(missing)}; run `hookmill topics apply`")
+
+
+def check_partitions(found: Mapping[str, Found], expected: int) -> None:
+    """Raise UnsafeCluster if a topic has another partition count than configured."""
+    wrong = [f"{each.name} has {each.partitions}" for each in found.values()
+             if each.partitions != expected]  # fmt: skip
+    if wrong:
+        raise UnsafeCluster(
+            f"kafka.partitions is {expected}, but {', '.join(sorted(wrong))}: set it to what the "
+            "topics have, or migrate to new topics in another namespace"
+        )
 
 
 class Admin:
