@@ -113,4 +113,4 @@ def _base(setup: Setup) -> str:
     options = setup.config.ingress
     scheme = "https" if options.tls_cert_file else "http"
     host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
-    return f"{scheme}://{host}:{options.port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options.port}"

@@ -56,7 +56,10 @@ def _of_kafka(config: Configuration) -> Iterator[str]:
     kafka = config.kafka
     if kafka.security_protocol.startswith("SASL"):
         if not kafka.sasl_username or kafka.sasl_password is None:
-            yield f"kafka.{kafka.security_protocol} needs kafka.sasl_username and sasl_password"
+            yield (
+                f"kafka.security_protocol {kafka.security_protocol} needs kafka.sasl_username and "
+                "kafka.sasl_password"
+            )
     elif kafka.sasl_username or kafka.sasl_password:
         yield "kafka.sasl_username and sasl_password need security_protocol SASL_SSL"
     if kafka.sasl_password is not None:

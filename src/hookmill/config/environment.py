@@ -16,24 +16,32 @@ from hookmill.core.errors import ConfigurationError
 PREFIX = "HOOKMILL_"
 
 
-def overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """Set in `raw` what the environment says; raises ConfigurationError naming the variable."""
+def overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Set in `raw` what the environment says; returns which variable set which dotted option.
+
+    Raises ConfigurationError naming the variable.
+    """
+    setters: dict[str, str] = {}
     for name in sorted(environ):
         upper = name.upper()
         if upper.startswith(PREFIX) and "__" in upper[len(PREFIX) :]:
             segments = name[len(PREFIX) :].split("__")
-            _set(raw, inspect.type_info(Configuration), segments, environ[name], name)
+            option = _set(raw, inspect.type_info(Configuration), segments, environ[name], name)
+            if option in setters:
+                raise ConfigurationError(f"{setters[option]} and {name} both set {option}")
+            setters[option] = name
+    return setters
 
 
-def _set(table: dict[str, Any], type_: Known, segments: list[str], text: str, name: str) -> None:
+def _set(table: dict[str, Any], type_: Known, segments: list[str], text: str, name: str) -> str:
     key, inner = _named(table, type_, segments[0], name)
     if len(segments) == 1:
         table[key] = _value(text, inner, name)
-        return
+        return key
     below = table.setdefault(key, {})
     if not isinstance(below, dict) or inner is None:
         raise ConfigurationError(f"{name}: '{key}' has nothing called '{segments[1].lower()}'")
-    _set(below, inner, segments[1:], text, name)
+    return f"{key}.{_set(below, inner, segments[1:], text, name)}"
 
 
 def _named(

@@ -15,13 +15,11 @@ import msgspec
 from hookmill.config.checks import problems
 from hookmill.config.environment import overlay
 from hookmill.config.options import Configuration
-from hookmill.config.shape import unknown_keys
+from hookmill.config.shape import unknown_keys, wrong_values
 from hookmill.core.errors import ConfigurationError
 
 DEFAULT_PATH = "hookmill.toml"
 PATH_VARIABLE = "HOOKMILL_CONFIG"
-
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Configuration:
@@ -31,19 +29,27 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Configuration:
     """
     source = _find(path, environ)
     raw = _read(source) if source is not None else {}
-    where = f"{source}: " if source is not None else ""
-    found = unknown_keys(raw, Configuration)
-    if found:
-        raise ConfigurationError("\n".join(f"{where}{each}" for each in found))
-    overlay(raw, environ)
-    try:
-        config = msgspec.convert(raw, Configuration)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{where}{_in_plain_words(error)}") from None
-    found = problems(config)
-    if found:
-        raise ConfigurationError("\n".join(f"{where}{each}" for each in found))
+    setters = overlay(raw, environ)
+    _refuse(unknown_keys(raw, Configuration), source, setters)
+    _refuse(list(wrong_values(raw, Configuration)), source, setters)
+    config = msgspec.convert(raw, Configuration)
+    _refuse(problems(config), source, setters)
     return config
+
+
+def _refuse(found: list[str], source: Path | None, setters: Mapping[str, str]) -> None:
+    """Raise with every line, each naming the variable or the file that it is about."""
+    if found:
+        raise ConfigurationError(
+            "\n".join(f"{_where(each, source, setters)}{each}" for each in found)
+        )
+
+
+def _where(line: str, source: Path | None, setters: Mapping[str, str]) -> str:
+    for option, variable in setters.items():
+        if re.match(re.escape(option) + r"(?![\w-])", line):
+            return f"{variable}: "
+    return f"{source}: " if source is not None else ""
 
 
 def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -65,15 +71,3 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{path} cannot be read: {os.strerror(error.errno or 0)}"
         ) from None
-
-
-def _in_plain_words(error: msgspec.ValidationError) -> str:
-    """`Expected `int`, got `str` - at `$.ingress.port`` becomes `ingress.port: expected int…`."""
-    match = _AT.match(str(error))
-    assert match is not None
-    what = match["what"].replace("`str`", "text").replace("`", "")
-    what = what.replace("Object missing required field", "missing")
-    path = (match["path"] or "").removeprefix(".").replace("[...]", ".*")
-    if what.startswith("missing "):
-        return f"{path}.{what.removeprefix('missing ')} is missing"
-    return f"{path or 'the file'}: {what[:1].lower()}{what[1:]}"

@@ -26,6 +26,9 @@ class SecretSource(Section, frozen=True, kw_only=True):
     file: str | None = None
     value: str | None = None
 
+    def __repr__(self) -> str:
+        return f"SecretSource(name={self.name!r}, env={self.env!r}, file={self.file!r}, value=…)"
+
 
 class Kafka(Section, frozen=True, kw_only=True):
     """The cluster, and how hookmill's topics lie in it."""
@@ -108,6 +111,9 @@ class Handler(Section, frozen=True, kw_only=True):
     url: str | None = None
     """The ledger's database: sqlite:///path (default: `ledger.db` in `local.dir`)."""
     timeout_secs: Seconds = 30.0
+    """How long one event may take."""
+    retry_delays_secs: tuple[WholeSeconds, ...] = (30, 300, 3600)
+    """Checked but not used in this release: a handler that fails is tried again in place."""
 
 
 class MetadataMatch(Section, frozen=True, kw_only=True):

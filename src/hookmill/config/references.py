@@ -20,8 +20,10 @@ def import_function(reference: str) -> Callable[..., Any]:
         sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigurationError(f"'{reference}' cannot be imported: {error}") from None
+    except Exception as error:  # a module of one's own may fail in any way
+        raise ConfigurationError(
+            f"'{reference}' cannot be imported: {type(error).__name__}: {error}"
+        ) from None
     found = getattr(module, name, None)
     if not callable(found):
         raise ConfigurationError(f"'{reference}': {module_name} has no function '{name}'")

@@ -79,4 +79,4 @@ def _file_reader(
 
 
 def _one_line(text: str) -> str:
-    return text.removesuffix("\n").removesuffix("\r")
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")

@@ -1,18 +1,45 @@
-"""What keys a configuration may have: walks plain data beside the options' types."""
+"""What keys and values a configuration may have: walks plain data beside the options' types."""
 
 import difflib
+import re
 from collections.abc import Iterator
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
 
 Known = inspect.Type
+_TOML_WORDS = {"str": "text", "array": "a list", "object": "a table"}
+_AT = re.compile(r" - at `[^`]*`$")
 
 
 def unknown_keys(raw: Any, type_: type) -> list[str]:
     """One line for each key that no option has, naming the nearest that there is."""
     return list(_unknown(raw, inspect.type_info(type_), ""))
+
+
+def wrong_values(raw: Any, type_: Any, path: str = "") -> Iterator[str]:
+    """One line for each value that its option cannot take, by its dotted name."""
+    inner = get_args(type_)
+    if isinstance(raw, dict) and get_origin(type_) is UnionType:
+        type_ = next((each for each in inner if _is_table(each)), type_)
+    if isinstance(raw, dict) and _is_table(type_):
+        for field in msgspec.structs.fields(type_):
+            below = f"{path}.{field.name}" if path else field.name
+            if field.name in raw:
+                yield from wrong_values(raw[field.name], field.type, below)
+            elif field.required:
+                yield f"{below} is missing"
+    elif isinstance(raw, dict) and get_origin(type_) is dict:
+        for key, value in raw.items():
+            yield from _unfit(key, inner[0], f"{path}.{key}: its name")
+            yield from wrong_values(value, inner[1], f"{path}.{key}")
+    elif isinstance(raw, list) and get_origin(type_) is tuple:
+        for number, value in enumerate(raw):
+            yield from wrong_values(value, inner[0], f"{path}[{number}]")
+    else:
+        yield from _unfit(raw, type_, path)
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -70,6 +97,29 @@ def scalar(text: str, type_: Known) -> Any:
             case _:
                 continue
     return text
+
+
+def _is_table(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+
+
+def _unfit(value: Any, type_: Any, what: str) -> Iterator[str]:
+    try:
+        msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        yield f"{what}: {_in_plain_words(str(error), type_)}"
+
+
+def _in_plain_words(said: str, type_: Any) -> str:
+    """Expected `str | null`, got `array` - at `$...` becomes: expected text, got a list."""
+    words = [word for part in (type_, *get_args(type_)) if get_origin(part) is Literal
+             for word in get_args(part)]  # fmt: skip
+    if words:
+        return f"expected one of {', '.join(map(str, words))}"
+    said = _AT.sub("", said).replace("`", "").replace(" | null", "")
+    for theirs, ours in _TOML_WORDS.items():
+        said = re.sub(rf"\b{theirs}\b", ours, said)
+    return said[:1].lower() + said[1:]
 
 
 def _unknown(raw: Any, type_: Known, path: str) -> Iterator[str]:

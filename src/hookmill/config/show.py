@@ -1,5 +1,6 @@
 """The configuration as it holds, for people and programs; a secret is only named."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,11 +8,12 @@ import msgspec
 
 from hookmill.config.options import Configuration
 
-HIDDEN = "[hidden]"
+HIDDEN = "(hidden)"
+_USER_INFO = re.compile(r"(?<=://)[^/]*(?=@)")
 
 
 def shown(config: Configuration) -> dict[str, Any]:
-    """Plain data of every option; inline secrets are hidden."""
+    """Plain data of every option; inline secrets and passwords in addresses are hidden."""
     data: dict[str, Any] = msgspec.to_builtins(config)
     secrets = [each for endpoint in data["endpoints"].values() for each in endpoint["secrets"]]
     if data["kafka"]["sasl_password"]:
@@ -19,6 +21,9 @@ def shown(config: Configuration) -> dict[str, Any]:
     for secret in secrets:
         if secret["value"] is not None:
             secret["value"] = HIDDEN
+    for handler in data["handlers"].values():
+        if handler["url"] is not None:
+            handler["url"] = _USER_INFO.sub(HIDDEN, handler["url"])
     return data
 
 

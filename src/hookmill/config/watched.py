@@ -26,7 +26,7 @@ class WatchedFile:
         self._clock = clock
         self._checked_at = clock()
         self._stamp = self._look()
-        self._text = path.read_text(encoding="utf-8")
+        self._text = self._exact_text()
 
     def text(self) -> str:
         """The latest text."""
@@ -40,7 +40,7 @@ class WatchedFile:
         try:
             stamp = self._look()
             if stamp != self._stamp:
-                self._text = self.path.read_text(encoding="utf-8")
+                self._text = self._exact_text()
                 self._stamp = stamp
         except (OSError, UnicodeDecodeError) as error:
             if self.problem is None:
@@ -48,6 +48,10 @@ class WatchedFile:
             self.problem = f"{self.path}: {type(error).__name__}"
         else:
             self.problem = None
+
+    def _exact_text(self) -> str:
+        """Line ends as they are: `read_text` would change a secret that has one within."""
+        return self.path.read_bytes().decode("utf-8")
 
     def _look(self) -> tuple[int, int, int]:
         found = self.path.stat()

@@ -84,7 +84,8 @@ class Books:
             )
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk has rolled it back already
+                self._db.execute("ROLLBACK")
             raise
         return bool(added)
 
@@ -195,6 +196,7 @@ def database_path(url: str | None, *, local_dir: Path) -> Path:
         return local_dir / "ledger.db"
     if not url.startswith(SCHEME) or url == SCHEME:
         raise ConfigurationError(
-            f"the ledger's url '{url}' is not sqlite:///path; PostgreSQL is not in this release"
+            f"the ledger's url begins with '{url.partition('/')[0]}' and is not sqlite:///path; "
+            "PostgreSQL is not in this release"
         )
     return Path(url.removeprefix(SCHEME))
