@@ -1,6 +1,7 @@
 """The runner: in order, at least once, never skipping; only the handler's word sets aside."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -283,6 +284,47 @@ async def test_a_function_is_a_handler(function: Callable[[Event, Context], Any]
     run = await Run(FunctionHandler(function), [record(1)]).to_the_end()
 
     assert run.observer.notes == [("retried", 2, "first", 1), ("handled", "hm_1")]
+
+
+async def test_a_plain_function_that_hangs_is_not_run_twice_at_once() -> None:
+    """Its thread cannot be cut off: the next attempts wait for it, and take its answer."""
+    calls: list[int] = []
+    release = threading.Event()
+
+    def slow(event: Event, context: Context) -> Answer:
+        calls.append(context.attempt)
+        assert release.wait(10)
+        return None
+
+    run = Run(FunctionHandler(slow), [record(1)], timeout_secs=0.02)
+
+    async def pause(attempt: int) -> None:
+        if attempt == 3:
+            run.runner._timeout_secs = 30
+            release.set()
+
+    run.runner._pause = pause
+    await run.to_the_end()
+    retried = [each for each in run.observer.notes if each[0] == "retried"]
+
+    assert len(retried) >= 3
+    assert calls == [1]
+    assert run.observer.notes[-1] == ("handled", "hm_1")
+
+
+async def test_a_plain_function_that_fails_is_called_again() -> None:
+    """Each attempt is a call of its own once the last one has ended."""
+    calls: list[int] = []
+
+    def fails(event: Event, context: Context) -> Answer:
+        calls.append(context.attempt)
+        if context.attempt < 3:
+            raise OSError
+        return None
+
+    await Run(FunctionHandler(fails), [record(1)]).to_the_end()
+
+    assert calls == [1, 2, 3]
 
 
 async def test_the_log_handler_says_what_came_but_no_metadata() -> None:

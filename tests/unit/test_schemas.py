@@ -3,6 +3,7 @@
 import copy
 import json
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def bare(kind: Any, status: str) -> Event:
     )  # fmt: skip
 
 
+@cache
 def checked_in(name: str) -> Draft202012Validator:
     """A schema of the repository, itself a valid one."""
     schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_bytes())

@@ -45,10 +45,15 @@ class Handler(Protocol):
 
 
 class FunctionHandler:
-    """A team's own function as a handler; a plain `def` runs in a thread."""
+    """A team's own function as a handler; a plain `def` runs in a thread.
+
+    A thread cannot be cut off. So an attempt at an event whose thread still runs waits for that
+    one: the function never runs twice at once for one event, and hung threads do not pile up.
+    """
 
     def __init__(self, function: Callable[[Event, Context], Any]) -> None:
         self._function = function
+        self._threads: dict[tuple[str, int, int], asyncio.Task[Any]] = {}
 
     async def start(self) -> None:
         """There is nothing to open."""
@@ -58,8 +63,16 @@ class FunctionHandler:
         if inspect.iscoroutinefunction(self._function):
             found: Answer = await self._function(event, context)
         else:
-            found = await asyncio.to_thread(self._function, event, context)
+            found = await asyncio.shield(self._thread(event, context))
         return found
 
     async def close(self) -> None:
         """There is nothing to let go of."""
+
+    def _thread(self, event: Event, context: Context) -> asyncio.Task[Any]:
+        place = (context.topic, context.partition, context.offset)
+        if place not in self._threads:
+            thread = asyncio.create_task(asyncio.to_thread(self._function, event, context))
+            thread.add_done_callback(lambda _: self._threads.pop(place))
+            self._threads[place] = thread
+        return self._threads[place]
