@@ -25,6 +25,7 @@ UNIQUE = "webhooks-unique"
 SEEN = "dedup-seen"
 NORMALIZED = "events-normalized"
 RESOURCES = "resource-state"
+POSITIONS = "route-positions"
 KIND_TOPICS = {kind: f"events-{kind}" for kind in STATUSES}
 
 DAY_MS = 86_400_000
@@ -36,11 +37,15 @@ HEADROOM_BYTES = 256 * 1024
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A consumer group that reads one topic and writes others in transactions."""
+    """A consumer group that reads one topic and writes others in transactions.
+
+    Its changelog holds its state and its position: Kafka forgets the offset of a group that
+    stood still for a week, long before it forgets the records.
+    """
 
     name: str
     reads: str
-    changelog: str | None
+    changelog: str
 
     @property
     def dead_letters(self) -> str:
@@ -50,7 +55,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 DEDUP = Stage("dedup", reads=RAW, changelog=SEEN)
 NORMALIZE = Stage("normalize", reads=UNIQUE, changelog=RESOURCES)
-ROUTE = Stage("route", reads=NORMALIZED, changelog=None)
+ROUTE = Stage("route", reads=NORMALIZED, changelog=POSITIONS)
 STAGES = {stage.name: stage for stage in (DEDUP, NORMALIZE, ROUTE)}
 
 
@@ -91,6 +96,7 @@ def topics(config: Configuration, endpoints: Mapping[str, Endpoint]) -> list[Top
         Topic(RESOURCES, "normalize", RESOURCES_KEEP_MS, later_bytes, "compact,delete"),
         Topic(NORMALIZE.dead_letters, "normalize", KEEP_MS, later_bytes),
         *(Topic(name, "route", KEEP_MS, later_bytes) for name in KIND_TOPICS.values()),
+        Topic(POSITIONS, "route", RESOURCES_KEEP_MS, later_bytes, "compact,delete"),
         Topic(ROUTE.dead_letters, "route", KEEP_MS, later_bytes),
     ]
     for name in config.handlers:

@@ -1,5 +1,6 @@
 """The stage engine on a log: the in-memory one and a real Apache Kafka pass the same tests."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 from aiokafka.errors import ProducerFenced
 
 from hookmill import pipeline
-from hookmill.core.outcome import Outcome, Retry
-from hookmill.core.record import Record
+from hookmill.core.outcome import Forward, Outcome, Retry
+from hookmill.core.record import Output, Record
 from hookmill.kafka.store import RocksStore
 from hookmill.kafka.worker import Worker
 from hookmill.stages import headers
@@ -57,10 +58,11 @@ class Engine:
         self.folder = folder
         self.stage: Any = Dedup({"shop": DAY_SECS}, default_window_secs=DAY_SECS, to="unique")
         self.stage._to = pipeline.UNIQUE
+        self.spec = pipeline.DEDUP
 
     async def own(self, *, store: str = "store") -> tuple[Worker, Any, Silent]:
         """A new owner, with its port and its watcher."""
-        port = await self.log.port(pipeline.DEDUP, 0)
+        port = await self.log.port(self.spec, 0)
         watcher = Silent()
 
         async def no_pause(attempt: int) -> None:
@@ -68,7 +70,7 @@ class Engine:
 
         worker = Worker(
             self.stage,
-            pipeline.DEDUP,
+            self.spec,
             port,
             RocksStore(self.folder / store),
             watcher=watcher,
@@ -338,3 +340,47 @@ async def test_an_offset_outside_the_log_stops_with_an_alarm(tmp_path: Path) -> 
     with pytest.raises(Exception, match="outside the log"):
         await worker.run()
     await worker.close()
+
+
+async def test_a_worker_that_is_cancelled_while_its_commit_fails_ends(tmp_path: Path) -> None:
+    """The failed commit must not swallow the cancellation, or the member would never end."""
+    engine = Engine(MemoryLog(), tmp_path)
+    await engine.feed("a")
+    worker, port, _ = await engine.own()
+    committing, failing = asyncio.Event(), asyncio.Event()
+
+    async def commit(outputs: Any, next_offset: int) -> dict[str, int]:
+        committing.set()
+        await failing.wait()
+        raise TimeoutError
+
+    port.commit = commit
+    task = asyncio.ensure_future(worker.run())
+    await committing.wait()
+    task.cancel()
+    failing.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await worker.close()
+
+
+async def test_a_stage_without_state_keeps_its_position_in_its_changelog(tmp_path: Path) -> None:
+    """Kafka forgets the offset of a group that stood still for a week; route must not repeat."""
+    engine = Engine(MemoryLog(), tmp_path)
+
+    class Copy:
+        name = "route"
+
+        def read(self, record: Record) -> Any:
+            return Sighting(record, None, 0)
+
+        def decide(self, task: Sighting, state: Any) -> Outcome:
+            return Forward((Output("events-other", task.record.key, b"{}"),))
+
+    engine.stage, engine.spec = Copy(), pipeline.ROUTE
+    await engine.log.produce(pipeline.NORMALIZED, 0, b"k", b"{}")
+    await engine.run()
+    await engine.log.forget_offsets(pipeline.ROUTE, 0)
+    await engine.run(store="another")
+
+    assert len(await engine.log.read("events-other", 0)) == 1

@@ -295,7 +295,7 @@ async def test_a_locked_database_is_tried_again(
 
 
 async def test_a_full_disk_is_tried_again(path: Path) -> None:
-    """SQLite has rolled back by itself then; nothing of the event is there."""
+    """Nothing of the event is there then; with room again, it counts."""
     handler = LedgerHandler(path)
     await handler.start()
     assert handler._books is not None

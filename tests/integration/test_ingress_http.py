@@ -228,6 +228,15 @@ async def test_an_unknown_path_is_404(
     assert await answer(response) == (404, {"error": "unknown_endpoint"})
 
 
+async def test_an_absolute_uri_is_the_same_path(front: Front) -> None:
+    """A server must take it (RFC 9112, section 3.2.2)."""
+    body = event()
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed(body).items())
+    request = post(head + "connection: close\r\n", body).replace(b"POST /", b"POST http://x/")
+
+    assert b" 200 " in (await _raw(front.port, request + body)).splitlines()[0]
+
+
 async def test_only_post_is_allowed(front: Front, client: aiohttp.ClientSession) -> None:
     """405 names the method that is."""
     response = await client.get(front.url + "shop")

@@ -78,11 +78,18 @@ async def test_a_changed_certificate_is_used_for_new_connections(
     await until(changed, timeout_secs=10)
 
 
-async def test_a_broken_certificate_leaves_the_old_one(served: tuple[Certificates, int]) -> None:
-    """What cannot be used is told, and the service goes on."""
+@pytest.mark.parametrize("half", ["nonsense", "of another pair"])
+async def test_a_broken_certificate_leaves_the_old_one(
+    served: tuple[Certificates, int], half: str
+) -> None:
+    """What cannot be used is told, and the service goes on: half a new pair too."""
     certificates, port = served
     first = await asyncio.to_thread(certificates.seen, port)
-    certificates.cert.write_text("not a certificate")
+    if half == "nonsense":
+        certificates.cert.write_text("not a certificate")
+    else:
+        other = certificates.authority.issue_cert("localhost")
+        other.cert_chain_pems[0].write_to_path(str(certificates.cert))
     await asyncio.sleep(0.1)  # several checks; nothing to wait for, as nothing may change
 
     assert await asyncio.to_thread(certificates.seen, port) == first

@@ -75,12 +75,10 @@ class MemoryPort:
 
     async def changelog_bounds(self) -> tuple[int, int]:
         """First and next offset."""
-        assert self._spec.changelog is not None
         return 0, len(self._log.topics[self._spec.changelog, self.partition])
 
     async def read_changelog(self, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
         """In small pieces."""
-        assert self._spec.changelog is not None
         log = self._log.topics[self._spec.changelog, self.partition]
         records = [each for each in log[start:end] if each is not None]
         for index in range(0, len(records), 7):

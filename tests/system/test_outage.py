@@ -36,6 +36,29 @@ def test_it_serves_without_a_broker_and_recovers_by_itself(alone: Program) -> No
     assert alone.post(*yoco(1))[0] == 200
 
 
+def test_up_starts_a_broker_that_died_again(alone: Program) -> None:
+    """It says so, and deliveries are taken again, without anybody's help."""
+    alone.config.write_text(alone.config.read_text().replace("bootstrap_servers", "# unset"))
+    up = alone.start("up")
+    alone.until(alone.ready)
+    [node] = alone.json("broker", "status")
+    os.kill(node["pid"], signal.SIGKILL)
+    alone.until(lambda: alone.post(*yoco(1))[0] == 503)
+    alone.until(lambda: alone.post(*yoco(1))[0] == 200, timeout_secs=90)
+    up.terminate()
+
+    assert up.wait(60) == 0
+    assert "died; again in" in (alone.folder / "up-0.log").read_text()
+
+
+def test_without_kafka_a_command_says_so_in_one_line(alone: Program) -> None:
+    """Which servers were asked; no traceback."""
+    for command in (("topics", "plan"), ("trace", "x"), ("tail", "webhooks-raw")):
+        said = alone.fails(*command, status=1)
+        assert f"Kafka at {alone.servers[0]}" in said
+        assert "Traceback" not in said
+
+
 def test_a_broker_that_dies_costs_no_acknowledged_delivery(alone: Program) -> None:
     """Killed and started again in the middle: what was answered 200 is there."""
     alone.run("broker", "start")

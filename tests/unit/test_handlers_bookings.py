@@ -213,3 +213,18 @@ def test_each_effect_is_booked_once(pairs: list[tuple[str, str]]) -> None:
     assert {key: [Entry(NINE)] for key in {(each.resource, each.name) for each in effects}} == dict(
         book.entries
     )
+
+
+def test_partial_refunds_without_an_id_of_their_own_are_each_booked() -> None:
+    """Where a refund is known by its payment's id only, a second one must not vanish."""
+    links = Links(payment="p_1")
+    first, second = (
+        effect_of(event("refund", id=each, links=links, amount=NINE)) for each in ("hm_1", "hm_2")
+    )
+    own = effect_of(event("refund", links=Links(payment="p_9")))
+
+    assert first is not None
+    assert second is not None
+    assert own is not None
+    assert first.resource != second.resource
+    assert own.resource == "shop|live|refund|p_1"

@@ -101,3 +101,11 @@ def test_a_body_with_a_live_secret_is_left_out(body: bytes) -> None:
 def test_a_record_of_no_secret_is_kept_as_it_is() -> None:
     """A part of a secret is none."""
     assert kept(b"hunter2-hunter2").value == b"hunter2-hunter2"
+
+
+def test_a_secret_used_as_a_headers_name_is_not_kept() -> None:
+    """Somebody will put it there."""
+    record = kept(headers=(("hunter2-hunter2-hunter2", "x"), ("x-fine", "y")))
+
+    assert b"hunter2" not in everything(record)
+    assert dict(record.headers)["hm-header-names"] == b'["x-fine"]'

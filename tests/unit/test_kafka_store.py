@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hookmill.kafka.store import Bookmark, NoState, Overlay, RocksStore, lock_instance
+from hookmill.kafka.store import Bookmark, Overlay, RocksStore, lock_instance
 
 MARK = Bookmark(changelog_offset=41, incarnation="i-1", next_input_offset=7)
 
@@ -102,18 +102,6 @@ def test_a_damaged_folder_is_made_anew(folder: Path, name: str) -> None:
     second.write([(b"b", b"2")], MARK)
     assert second.get_many([b"b"]) == {b"b": b"2"}
     second.close()
-
-
-def test_no_state_keeps_nothing() -> None:
-    """Route has none; writing some would be a defect."""
-    store = NoState()
-    store.write([], MARK)
-    store.clear()
-    store.close()
-
-    assert (store.bookmark(), store.get_many([b"a"])) == (None, {})
-    with pytest.raises(AssertionError, match="must not write state"):
-        store.write([(b"a", b"1")], MARK)
 
 
 def test_an_overlay_is_seen_but_changes_nothing_below() -> None:

@@ -44,6 +44,7 @@ def test_the_map_in_flow_order() -> None:
         "events-subscription",
         "events-dispute",
         "events-other",
+        "route-positions",
         "route-dlq",
         "handler-ledger",
         "handler-ledger-dlq",
@@ -143,7 +144,7 @@ def test_only_state_is_compacted() -> None:
     compacted = {name for name, each in topics().items() if each.cleanup != "delete"}
 
     assert compacted == {each.changelog for each in STAGES.values() if each.changelog}
-    assert compacted == {"dedup-seen", "resource-state"}
+    assert compacted == {"dedup-seen", "resource-state", "route-positions"}
 
 
 @pytest.mark.parametrize("body_bytes_max", [1024, 1_048_576, 16 * 1024 * 1024])

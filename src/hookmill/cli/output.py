@@ -28,4 +28,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(highlight=False, width=None if terminal else 200, soft_wrap=not terminal).print(table)
+    Console(
+        highlight=False, markup=False, width=None if terminal else 200, soft_wrap=not terminal
+    ).print(table)

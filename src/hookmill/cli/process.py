@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from hookmill.core.errors import HookmillError
+from hookmill.core.errors import HookmillError, KafkaUnavailable
 from hookmill.telemetry.admin import AdminServer, Check, Exposition, own_metrics
 from hookmill.telemetry.logs import say
 
@@ -64,8 +64,11 @@ async def until_kafka_answers(
     while not stopping.is_set():
         try:
             return await attempt()
-        except HookmillError:
-            raise
+        except HookmillError as error:
+            if not isinstance(error, KafkaUnavailable):
+                raise
+            say("kafka_unavailable", error=str(error)[:300])
+            await until(stopping, CONNECT_PAUSE_SECS)
         except Exception as error:  # whatever the client raises, the answer is to try again
             say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
             await until(stopping, CONNECT_PAUSE_SECS)

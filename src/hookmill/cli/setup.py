@@ -47,7 +47,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             nonlocal known, known_texts
             latest = texts.read()
             if latest != known_texts:
-                known_texts, known = latest, secrets_of(endpoint, latest)
+                known_texts = latest
+                try:
+                    known = secrets_of(endpoint, latest)
+                except ConfigurationError as error:  # the last good ones stay, as with a lost file
+                    _tell_unreadable(str(error))
             return known
 
         return live

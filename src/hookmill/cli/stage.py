@@ -13,8 +13,8 @@ from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
 from hookmill.core.record import Record
 from hookmill.kafka.member import Member, PartitionWorker, pause_growing
 from hookmill.kafka.partition import BATCH_BYTES_MAX, KafkaPort
-from hookmill.kafka.store import InstanceLock, NoState, RocksStore, Store, lock_instance
-from hookmill.kafka.topics import admin, check_partitions, check_present
+from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
+from hookmill.kafka.topics import admin, check_present, check_safety
 from hookmill.kafka.worker import Worker
 from hookmill.stages import headers
 from hookmill.telemetry import catalog
@@ -50,7 +50,7 @@ async def serve(
             consumer,
             batch_bytes_max=min(BATCH_BYTES_MAX, *limits.values()) - BATCH_OVERHEAD_BYTES,
         )
-        store: Store = RocksStore(lock.folder / str(partition)) if stage.changelog else NoState()
+        store: Store = RocksStore(lock.folder / str(partition))
         return Worker(
             decision,
             stage,
@@ -90,7 +90,7 @@ async def find_cluster(setup: Setup, topics: list[str], stopping: asyncio.Event)
         async with admin(setup.connection()) as client:
             found = await client.find(wanted)
             check_present(wanted, found)
-            check_partitions(found, setup.config.kafka.partitions)
+            check_safety([want for want in setup.wanted() if want.name in wanted], found)
             return await client.cluster_id()
 
     return await until_kafka_answers(attempt, stopping)

@@ -151,7 +151,7 @@ class _Tracer:
 
     def _downstream(self) -> Iterator[str]:
         skipped = {pipeline.RAW, pipeline.DELIVERIES, pipeline.REJECTED, pipeline.SEEN,
-                   pipeline.RESOURCES}  # fmt: skip
+                   pipeline.RESOURCES, pipeline.POSITIONS}  # fmt: skip
         return (each.name for each in self._setup.topics() if each.name not in skipped)
 
     async def _missing(self, first: Record, records: list[Record]) -> list[Step]:

@@ -8,12 +8,18 @@ from pathlib import Path
 
 from hookmill.cli.broker import local_broker
 from hookmill.cli.output import err
+from hookmill.cli.process import until
 from hookmill.cli.setup import Setup
 from hookmill.cli.topics import apply_all
+from hookmill.local.broker import LocalBroker
+from hookmill.local.errors import BrokerError
 from hookmill.local.supervisor import Child, Supervisor
 from hookmill.pipeline import STAGES
 
 START_TIMEOUT_SECS = 60.0
+BROKER_CHECK_SECS = 2.0
+BROKER_PAUSE_SECS_FIRST = 0.5
+BROKER_PAUSE_SECS_MAX = 30.0
 
 
 async def run(setup: Setup, config: Path | None) -> bool:
@@ -31,11 +37,34 @@ async def run(setup: Setup, config: Path | None) -> bool:
             servers = await asyncio.to_thread(broker.start, progress=_tell_broker)
             _tell("broker", servers)
         await apply_all(setup)
-        return await _keep(setup, config, stopping)
+        watching = asyncio.ensure_future(_keep_broker(broker, stopping)) if broker else None
+        try:
+            return await _keep(setup, config, stopping)
+        finally:
+            if watching is not None:
+                watching.cancel()
     finally:
         if broker is not None and ours:
             await asyncio.to_thread(broker.stop)
             _tell("broker", "stopped")
+
+
+async def _keep_broker(broker: LocalBroker, stopping: asyncio.Event) -> None:
+    """Start the local broker again when it dies, after a growing pause, and say so."""
+    pause_secs = BROKER_PAUSE_SECS_FIRST
+    while not await until(stopping, BROKER_CHECK_SECS):
+        nodes = await asyncio.to_thread(broker.status)
+        if all(node.running for node in nodes):
+            continue
+        _tell("broker", f"died; again in {pause_secs:g} s")
+        if await until(stopping, pause_secs):
+            return
+        pause_secs = min(BROKER_PAUSE_SECS_MAX, pause_secs * 2)
+        try:
+            servers = await asyncio.to_thread(broker.start, progress=_tell_broker)
+            _tell("broker", servers)
+        except BrokerError as error:
+            _tell("broker", str(error))
 
 
 async def _keep(setup: Setup, config: Path | None, stopping: asyncio.Event) -> bool:
@@ -51,7 +80,8 @@ async def _keep(setup: Setup, config: Path | None, stopping: asyncio.Event) -> b
         while not stopping.is_set() and supervisor.failed is None:
             await asyncio.wait({asked, starting}, timeout=0.5, return_when="FIRST_COMPLETED")
             if starting.done() and starting.exception() is not None:
-                err.print("hookmill: not every process came up; see the logs", markup=False)
+                told = str(starting.exception()) or "not every process came up; see the logs"
+                err.print(f"hookmill: {told}", markup=False)
                 return False
             if starting.done():
                 await asyncio.wait({asked}, timeout=0.5)

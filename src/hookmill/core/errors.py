@@ -4,6 +4,8 @@ HookmillError
 ├── Refused              a delivery that is not taken; its reason is the answer's error code
 ├── UnparseableBody      a verified body that is no JSON object; kept, then set aside
 ├── ConfigurationError   the operator must change the configuration; exit status 2
+├── NotKept              Kafka did not acknowledge in time; the provider must try again
+├── KafkaUnavailable     Kafka does not answer, or not as it must; trying again may help
 └── UnsafeCluster        the cluster or a topic is not what the promises need; exit status 1
 """
 
@@ -56,3 +58,7 @@ class UnsafeCluster(HookmillError):
 
 class NotKept(HookmillError):
     """Kafka did not acknowledge in time, or refused; the record may still arrive later."""
+
+
+class KafkaUnavailable(HookmillError):
+    """Kafka does not answer, or not as it must; the message says which servers were asked."""

@@ -52,6 +52,8 @@ def effect_of(event: Event) -> Effect | None:
         if event.amount_paid is not None:
             return Effect(resource, RECEIVED, event.amount_paid)
         return Effect(resource, RECEIVED, event.amount) if event.status in _PAID else None
+    if event.kind == "refund" and event.resource.id == event.links.payment:
+        resource = f"{resource}|{event.id}"  # no id of its own: every such event is a refund itself
     name = _EFFECTS.get((event.kind, event.status))
     return None if name is None else Effect(resource, name, event.amount)
 

@@ -29,7 +29,7 @@ def rejected(
     out.
     """
     leaks = any(_is_in(secret, delivery.body) for secret in secrets)
-    names = msgspec.json.encode(sorted({name for name, _ in delivery.headers})[:100])
+    names = {name for name, _ in delivery.headers if not any(_is_named(s, name) for s in secrets)}
     return Output(
         topic,
         endpoint.encode(),
@@ -40,7 +40,7 @@ def rejected(
             (headers.REASON, reason.value.encode()),
             (headers.RECEIVED_AT, str(delivery.received_at_us).encode()),
             ("hm-peer", peer.encode()),
-            ("hm-header-names", names),
+            ("hm-header-names", msgspec.json.encode(sorted(names)[:100])),
             ("hm-body-bytes", str(len(delivery.body)).encode()),
         ),
     )
@@ -48,3 +48,9 @@ def rejected(
 
 def _is_in(secret: Secret, body: bytes) -> bool:
     return secret.key in body or base64.b64encode(secret.key).rstrip(b"=") in body
+
+
+def _is_named(secret: Secret, header: str) -> bool:
+    return _is_in(Secret(secret.name, secret.key.lower()), header.lower().encode()) or (
+        base64.b64encode(secret.key).rstrip(b"=").lower() in header.lower().encode()
+    )

@@ -96,8 +96,8 @@ class Ingress:
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """The whole way of one request; always an answer, never an exception."""
         began = time.perf_counter()
-        name = request.raw_path.partition("?")[0].removeprefix(PREFIX)
-        door = self._doors.get(name) if request.raw_path.startswith(PREFIX) else None
+        path = request.path  # of an absolute URI too, percent-decoded
+        door = self._doors.get(path.removeprefix(PREFIX)) if path.startswith(PREFIX) else None
         label = door.endpoint.name if door else NO_ENDPOINT
         try:
             response = await self._admitted(request, door, label)

@@ -36,8 +36,9 @@ async def keep_fresh(options: Ingress, context: ssl.SSLContext) -> None:
         if latest == seen:
             continue
         try:
+            certificate(options)  # on a trial: loading half a pair would spoil the one in use
             context.load_cert_chain(str(options.tls_cert_file), str(options.tls_key_file))
-        except OSError as error:
+        except (OSError, ConfigurationError) as error:
             say("tls_reload_failed", error=str(error))
         else:
             say("tls_reloaded")

@@ -1,12 +1,15 @@
 """How every client of ours connects: servers, security, and the errors it may meet."""
 
+import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from hookmill.config.options import Kafka
+from hookmill.core.errors import KafkaUnavailable
 
 MEMBER_HEARTBEAT_MS = 3_000
 REBALANCE_TIMEOUT_MS = 60_000
@@ -43,3 +46,14 @@ def connection(
         security["sasl_plain_username"] = options.sasl_username
         security["sasl_plain_password"] = password()
     return Connection(servers, security)
+
+
+@contextlib.asynccontextmanager
+async def reachable(connection: Connection) -> AsyncIterator[None]:
+    """Turns what the client raises while it cannot work into KafkaUnavailable, for people."""
+    try:
+        yield
+    except (KafkaError, TimeoutError, OSError) as error:
+        servers = ", ".join(connection.servers)
+        why = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise KafkaUnavailable(f"Kafka at {servers}: {why}") from None

@@ -111,9 +111,19 @@ class Member:
             await self._until(stopping)
         finally:
             await self._give_away(list(self._tasks))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                    await self._consumer.stop()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Stop the consumer; with the broker gone it fails or cancels itself, and we end anyway."""
+        try:
+            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                await self._consumer.stop()
+        except (TimeoutError, KafkaError) as error:
+            say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     def live(self) -> str | None:
         """None while every worker turns, else which partition stands still."""

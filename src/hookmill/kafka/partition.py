@@ -41,9 +41,7 @@ class KafkaPort:
         self._batch_bytes_max = batch_bytes_max
         self._group = names.group(spec.name)
         self._input = TopicPartition(names.topic(spec.reads), partition)
-        self._changelog = (
-            TopicPartition(names.topic(spec.changelog), partition) if spec.changelog else None
-        )
+        self._changelog = TopicPartition(names.topic(spec.changelog), partition)
         self._producer: AIOKafkaProducer | None = None
 
     @property
@@ -76,12 +74,10 @@ class KafkaPort:
 
     async def changelog_bounds(self) -> tuple[int, int]:
         """First and next offset of the changelog; after the fence nothing of it is open."""
-        assert self._changelog is not None
         return await self._bounds(self._changelog)
 
     async def read_changelog(self, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
         """The committed records of the changelog from `start` to before `end`."""
-        assert self._changelog is not None
         if start >= end:
             return
         consumer = AIOKafkaConsumer(

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from hookmill.core.record import Record
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, reachable
 from hookmill.kafka.records import from_consumer
 
 POLL_MS = 200
@@ -114,7 +114,7 @@ async def reader(connection: Connection) -> AsyncIterator[Reader]:
         retry_backoff_ms=FETCH_WAIT_MS,
     )
     admin = AIOKafkaAdminClient(**connection.arguments("hookmill-reader"))
-    async with contextlib.AsyncExitStack() as stack:
+    async with reachable(connection), contextlib.AsyncExitStack() as stack:
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             await consumer.start()
             stack.push_async_callback(consumer.stop)

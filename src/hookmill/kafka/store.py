@@ -41,28 +41,6 @@ class Store(Protocol):
         """Let go of the files."""
 
 
-class NoState:
-    """The store of a stage that keeps none."""
-
-    def bookmark(self) -> Bookmark | None:
-        """Nothing is ever kept."""
-        return None
-
-    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Nothing is ever found."""
-        return {}
-
-    def write(self, changes: Changes, bookmark: Bookmark) -> None:
-        """Nothing may be written."""
-        assert not changes, "a stage without a changelog must not write state"
-
-    def clear(self) -> None:
-        """There is nothing to forget."""
-
-    def close(self) -> None:
-        """There is nothing to let go of."""
-
-
 _BOOKMARK_KEY = b"\x00bookmark"
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -11,7 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from hookmill.core.errors import HookmillError, UnsafeCluster
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, reachable
 from hookmill.pipeline import Names, Topic
 
 TOPIC_OVERRIDE = 1
@@ -111,8 +111,13 @@ def check_safety(wants: Sequence[Wanted], found: dict[str, Found]) -> None:
         if have is None:
             continue
         weak += [f"{each.topic} {each.what}" for each in _refusals(want, have)]
-        if int(have.settings["min.insync.replicas"]) < int(want.settings["min.insync.replicas"]):
-            weak.append(f"{want.name} has min.insync.replicas below the replication factor less 1")
+        if int(have.settings["min.insync.replicas"]) < max(1, have.replication_factor - 1):
+            weak.append(
+                f"{want.name} has min.insync.replicas below its replication factor "
+                f"({have.replication_factor}, see kafka.replication_factor) less 1"
+            )
+        if "compact" in want.settings["cleanup.policy"]:
+            weak += _forgetful(want, have)
         if have.settings["unclean.leader.election.enable"] != "false":
             weak.append(f"{want.name} allows unclean leader election")
         if have.settings["message.timestamp.type"] != "LogAppendTime":
@@ -128,15 +133,15 @@ def check_present(names: Iterable[str], found: Container[str]) -> None:
         raise ConnectionError(f"topics missing: {', '.join(missing)}; run `hookmill topics apply`")
 
 
-def check_partitions(found: Mapping[str, Found], expected: int) -> None:
-    """Raise UnsafeCluster if a topic has another partition count than configured."""
-    wrong = [f"{each.name} has {each.partitions}" for each in found.values()
-             if each.partitions != expected]  # fmt: skip
-    if wrong:
-        raise UnsafeCluster(
-            f"kafka.partitions is {expected}, but {', '.join(sorted(wrong))}: set it to what the "
-            "topics have, or migrate to new topics in another namespace"
-        )
+def _forgetful(want: Wanted, have: Found) -> list[str]:
+    """How a changelog would forget state that is still needed."""
+    weak = []
+    if "compact" not in have.settings["cleanup.policy"]:
+        weak.append(f"{want.name} is not compacted")
+    kept_ms = int(have.settings["retention.ms"])
+    if 0 <= kept_ms < int(want.settings["retention.ms"]):
+        weak.append(f"{want.name} keeps state for {kept_ms} ms only")
+    return weak
 
 
 class Admin:
@@ -269,7 +274,7 @@ class Admin:
 async def admin(connection: Connection) -> AsyncIterator[Admin]:
     """An administration client for as long as it is needed."""
     client = AIOKafkaAdminClient(**connection.arguments("hookmill-admin"))
-    async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+    async with reachable(connection), asyncio.timeout(NETWORK_TIMEOUT_SECS):
         await client.start()
     try:
         yield Admin(client)

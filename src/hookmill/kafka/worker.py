@@ -142,8 +142,7 @@ class Worker:
         """Work until cancelled. Any exception leaves nothing half done; the caller runs it anew."""
         await self._port.fence()
         committed = await self._port.committed()
-        if self._spec.changelog is not None:
-            await self._restore()
+        await self._restore()
         self.position = await self._start_offset(committed)
         self._port.seek(self.position)
         while True:
@@ -241,17 +240,14 @@ class Worker:
             self._watcher.not_committed()
             raise
         self._watcher.committed(time.perf_counter() - began)
-        if self._spec.changelog is not None:
-            offset = written[self._spec.changelog]
-            self._store.write(changes, Bookmark(offset, self._incarnation, next_offset))
+        offset = written[self._spec.changelog]
+        self._store.write(changes, Bookmark(offset, self._incarnation, next_offset))
         self.position = next_offset
         for record, outcome in decided:
             self._watcher.decided(record, outcome)
 
     def _changelog(self, changes: Sequence[tuple[bytes, bytes]], next_offset: int) -> list[Output]:
         topic = self._spec.changelog
-        if topic is None:
-            return []
         mark = msgspec.json.encode(Mark(self._incarnation, next_offset))
         return [Output(topic, key, value) for key, value in (*changes, (MARK_KEY, mark))]
 
@@ -342,12 +338,18 @@ def in_range(topic: str, partition: int, start: int | None, begin: int, end: int
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await the work even through a cancellation: a commit and the store's write are one thing."""
+    """Await the work even through a cancellation: a commit and the store's write are one thing.
+
+    The cancellation then goes on, whatever became of the work: a failed commit must not look like
+    an ordinary error of a worker that is to be run anew.
+    """
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await task
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # the next owner's fence settles it
         raise
 
 

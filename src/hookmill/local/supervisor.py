@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from hookmill.core.errors import ConfigurationError
+
 PAUSE_SECS_FIRST = 0.5
 PAUSE_SECS_MAX = 30.0
 STEADY_SECS = 30.0
@@ -49,12 +51,17 @@ class Supervisor:
         self._stopping = False
 
     async def start(self, *, timeout_secs: float) -> None:
-        """Start all and wait until each said that it works; raises TimeoutError."""
+        """Start all and wait until each said that it works.
+
+        Raises TimeoutError, and ConfigurationError as soon as one says that it cannot start.
+        """
         self._log_dir.mkdir(parents=True, exist_ok=True)
         self._tasks = [asyncio.ensure_future(self._keep(child)) for child in self._children]
         async with asyncio.timeout(timeout_secs):
-            for event in self._started.values():
-                await event.wait()
+            while not all(event.is_set() for event in self._started.values()):
+                if self.failed is not None:
+                    raise ConfigurationError(self.failed)
+                await asyncio.sleep(0.05)
 
     async def stop(self, *, timeout_secs: float) -> None:
         """Ask each to end, in order, and wait for it; kill what takes longer than that."""
