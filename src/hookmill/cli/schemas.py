@@ -19,14 +19,15 @@ def export(
     ] = False,
 ) -> None:
     """Write `schemas/` from the code, or fail with --check when they differ."""
-    different = [name for name, data in exports().items() if _read(to / name) != data]
+    files = exports()
+    different = [name for name, data in files.items() if _read(to / name) != data]
     if check:
         for name in different:
             err.print(f"{name} differs from the code: run `hookmill schemas export`")
         raise typer.Exit(1 if different else 0)
     for name in different:
         (to / name).parent.mkdir(parents=True, exist_ok=True)
-        (to / name).write_bytes(exports()[name])
+        (to / name).write_bytes(files[name])
         err.print(f"wrote {to / name}")
 
 

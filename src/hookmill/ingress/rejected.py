@@ -29,7 +29,11 @@ def rejected(
     out.
     """
     leaks = any(_is_in(secret, delivery.body) for secret in secrets)
-    names = {name for name, _ in delivery.headers if not any(_is_named(s, name) for s in secrets)}
+    names = {
+        name
+        for name, _ in delivery.headers
+        if not any(_is_in(s, name.lower().encode(), lower_case=True) for s in secrets)
+    }
     return Output(
         topic,
         endpoint.encode(),
@@ -46,11 +50,7 @@ def rejected(
     )
 
 
-def _is_in(secret: Secret, body: bytes) -> bool:
-    return secret.key in body or base64.b64encode(secret.key).rstrip(b"=") in body
-
-
-def _is_named(secret: Secret, header: str) -> bool:
-    return _is_in(Secret(secret.name, secret.key.lower()), header.lower().encode()) or (
-        base64.b64encode(secret.key).rstrip(b"=").lower() in header.lower().encode()
-    )
+def _is_in(secret: Secret, text: bytes, *, lower_case: bool = False) -> bool:
+    """Whether the key, or its base64 form, is in the text; header names come in lower case."""
+    forms = (secret.key, base64.b64encode(secret.key).rstrip(b"="))
+    return any((form.lower() if lower_case else form) in text for form in forms)

@@ -156,12 +156,6 @@ class Admin:
             described = await self._client.describe_cluster()
         return str(described["cluster_id"])
 
-    async def brokers(self) -> int:
-        """How many brokers there are."""
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            described = await self._client.describe_cluster()
-        return len(described["brokers"])
-
     async def find(self, names: Iterable[str]) -> dict[str, Found]:
         """Those of the topics that exist."""
         asked = sorted(set(names))
