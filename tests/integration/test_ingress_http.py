@@ -131,6 +131,13 @@ def event(number: int = 1) -> bytes:
     ).encode()  # fmt: skip
 
 
+async def posted(client: aiohttp.ClientSession, url: str, **options: Any) -> aiohttp.ClientResponse:
+    """Post and read the whole answer: one left unread warns when it is collected, in any test."""
+    response = await client.post(url, **options)
+    await response.read()
+    return response
+
+
 def post(head: str, body: bytes) -> bytes:
     """The head of a request by hand, for what no client would send."""
     length = f"content-length: {len(body)}\r\n"
@@ -148,7 +155,7 @@ async def test_an_accepted_delivery_is_kept_byte_for_byte(
 ) -> None:
     """200 with its id, the exact body, the key of its subject, headers without any secret."""
     body = event(1)
-    response = await client.post(front.url + "shop", data=body, headers=signed(body))
+    response = await posted(client, front.url + "shop", data=body, headers=signed(body))
     status, said = await answer(response)
 
     assert status == 200
@@ -176,11 +183,15 @@ async def test_an_accepted_delivery_is_kept_byte_for_byte(
 async def test_a_static_secret_is_never_kept(front: Front, client: aiohttp.ClientSession) -> None:
     """Of a bearer credential only the secret's name is evidence."""
     body = b'{"data":{"id":"inv","status":"paid","updated":1}}'
-    response = await client.post(
-        front.url + "invoices", data=body, headers={"authorization": f"Secret {REHIVE_SECRET}"}
+    response = await posted(
+        client,
+        front.url + "invoices",
+        data=body,
+        headers={"authorization": f"Secret {REHIVE_SECRET}"},
     )
     assert response.status == 200
-    await client.post(
+    await posted(
+        client,
         front.url + "invoices",
         data=b'{"leak":"' + REHIVE_SECRET.encode() + b'"}',
         headers={"authorization": "Secret wrong"},
@@ -200,7 +211,9 @@ async def _one(front: Front, topic: str) -> bool:
 async def test_a_forgery_is_refused_and_noted(front: Front, client: aiohttp.ClientSession) -> None:
     """401 with its reason; the refused delivery lies in webhooks-rejected."""
     body = event()
-    response = await client.post(front.url + "shop", data=body, headers=signed(body, key=b"x" * 24))
+    response = await posted(
+        client, front.url + "shop", data=body, headers=signed(body, key=b"x" * 24)
+    )
 
     assert await answer(response) == (401, {"error": "signature_invalid"})
     await until(lambda: _one(front, pipeline.REJECTED), timeout_secs=5)
@@ -214,7 +227,7 @@ async def test_a_stale_timestamp_is_refused(front: Front, client: aiohttp.Client
     body = event()
     old = signed(body, at=int(time.time()) - 240)
 
-    response = await client.post(front.url + "shop", data=body, headers=old)
+    response = await posted(client, front.url + "shop", data=body, headers=old)
     assert await answer(response) == (401, {"error": "timestamp_out_of_tolerance"})
 
 
@@ -223,7 +236,7 @@ async def test_an_unknown_path_is_404(
     front: Front, client: aiohttp.ClientSession, path: str
 ) -> None:
     """Only the exact endpoint is served."""
-    response = await client.post(front.url + path, data=b"{}")
+    response = await posted(client, front.url + path, data=b"{}")
 
     assert await answer(response) == (404, {"error": "unknown_endpoint"})
 
@@ -257,7 +270,7 @@ async def test_a_body_over_the_limit_is_413(
     """Counted while it streams; the answer arrives although the client is still sending."""
     size = 3 * 1024 * 1024
     data: Any = _chunks(size) if chunked else io.BytesIO(b"x" * size)
-    response = await client.post(front.url + "shop", data=data)
+    response = await posted(client, front.url + "shop", data=data)
 
     assert await answer(response) == (413, {"error": "body_too_large"})
 
@@ -266,7 +279,7 @@ async def test_a_body_at_the_limit_is_kept(front: Front, client: aiohttp.ClientS
     """The largest body that is allowed fits through Kafka too."""
     body = event()[:-1] + b', "pad": "' + b"x" * 1_048_576
     body = body[: 1_048_576 - 2] + b'"}'
-    response = await client.post(front.url + "shop", data=io.BytesIO(body), headers=signed(body))
+    response = await posted(client, front.url + "shop", data=io.BytesIO(body), headers=signed(body))
 
     assert response.status == 200
     [record] = await front.kept()
@@ -275,8 +288,8 @@ async def test_a_body_at_the_limit_is_kept(front: Front, client: aiohttp.ClientS
 
 async def test_a_compressed_body_is_415(front: Front, client: aiohttp.ClientSession) -> None:
     """The signature covers bytes, and nobody may make us inflate them."""
-    response = await client.post(
-        front.url + "shop", data=b"\x1f\x8b", headers={"content-encoding": "gzip"}
+    response = await posted(
+        client, front.url + "shop", data=b"\x1f\x8b", headers={"content-encoding": "gzip"}
     )
 
     assert await answer(response) == (415, {"error": "unsupported_media_type"})
@@ -367,7 +380,7 @@ async def test_a_verified_body_of_any_kind_is_kept(
     front: Front, client: aiohttp.ClientSession, body: bytes
 ) -> None:
     """Past verification nothing is refused for what it says."""
-    response = await client.post(front.url + "shop", data=body, headers=signed(body))
+    response = await posted(client, front.url + "shop", data=body, headers=signed(body))
 
     assert response.status == 200
     [record] = await front.kept()
@@ -391,7 +404,7 @@ async def test_too_many_at_once_are_429(front: Front, client: aiohttp.ClientSess
     _, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(b"POST /webhooks/shop HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc")
     await until(lambda: front.ingress.in_flight == 1, timeout_secs=5)
-    response = await client.post(front.url + "shop", data=b"{}")
+    response = await posted(client, front.url + "shop", data=b"{}")
 
     assert await answer(response) == (429, {"error": "too_many_requests"})
     assert response.headers["retry-after"] == "1"
@@ -409,7 +422,7 @@ async def test_draining_answers_503_and_finishes_what_is_in_flight(
     await until(lambda: front.ingress.in_flight == 1, timeout_secs=5)
     finishing = asyncio.ensure_future(front.ingress.finish())
     await asyncio.sleep(0)
-    response = await client.post(front.url + "shop", data=body, headers=signed(body))
+    response = await posted(client, front.url + "shop", data=body, headers=signed(body))
     refused = await answer(response)
     writer.write(body)
     async with asyncio.timeout(5):
@@ -429,7 +442,7 @@ async def test_many_deliveries_of_one_subject_keep_their_order(
     async def story(subject: int) -> None:
         for number in range(20):
             body = event(subject)[:-1] + b',"n":%d}' % number
-            response = await client.post(front.url + "shop", data=body, headers=signed(body))
+            response = await posted(client, front.url + "shop", data=body, headers=signed(body))
             assert response.status == 200
 
     await asyncio.gather(*(story(subject) for subject in range(8)))
@@ -453,7 +466,7 @@ async def test_while_kafka_is_out_it_is_said_at_once(
     await web.TCPSite(front.runner, "127.0.0.1", 0).start()
     front.url = f"http://127.0.0.1:{front.runner.addresses[0][1]}/webhooks/"
     body = event()
-    response = await client.post(front.url + "shop", data=body, headers=signed(body))
+    response = await posted(client, front.url + "shop", data=body, headers=signed(body))
 
     assert await answer(response) == (503, {"error": "broker_unavailable"})
     assert response.headers["retry-after"] == "1"
