@@ -1,10 +1,12 @@
 """Fixtures of the whole run: one real broker, started once when the first test needs it."""
 
+import logging
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from support.brokers import start_broker
 
@@ -15,6 +17,19 @@ def broker_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[st
     broker = start_broker(Path(tmp_path_factory.mktemp("kafka")))
     yield broker.bootstrap_servers
     broker.stop()
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Logs as they were before the test: a stream that it captured is closed in the next one."""
+    root, kafka = logging.getLogger(), logging.getLogger("aiokafka")
+    handlers, levels = root.handlers[:], (root.level, kafka.level)
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    kafka.setLevel(levels[1])
 
 
 @pytest.fixture

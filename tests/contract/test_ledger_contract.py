@@ -252,6 +252,39 @@ def test_killed_inside_a_transaction_then_redelivered_the_balance_is_exact(
     books.close()
 
 
+OPENERS = """
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+from hookmill.handlers.ledger import Books
+
+def opening(folder, together):
+    for number in range(20):
+        together.wait(20)
+        Books(Path(folder) / f"{number}.db").close()
+
+def main():
+    fork = get_context("fork")
+    together = fork.Barrier(4)
+    openers = [fork.Process(target=opening, args=(sys.argv[1], together)) for _ in range(4)]
+    for each in openers:
+        each.start()
+    for each in openers:
+        each.join()
+    sys.exit(any(each.exitcode for each in openers))
+
+main()
+"""
+
+
+def test_many_may_open_a_new_database_at_once(tmp_path: Path) -> None:
+    """Several handlers start together on a new machine: SQLite's switch to WAL does not wait."""
+    command = [sys.executable, "-c", OPENERS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE_SECS)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_two_processes_on_one_file_count_each_event_once(path: Path) -> None:
     """The same events forwards and backwards at the same time, as after a rebalance gone wrong."""
     events = [event(number) for number in range(EVENTS)]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from prometheus_client.metrics import MetricWrapperBase
 
 from hookmill.config.options import Log
@@ -76,10 +75,8 @@ Start = Callable[..., Callable[[], str]]
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
     """Configures the logs of a process; gives a function that tells what it wrote to stderr."""
-    root, kafka = logging.getLogger(), logging.getLogger("aiokafka")
-    handlers, levels = root.handlers[:], (root.level, kafka.level)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
@@ -90,12 +87,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         configure(options, **bound)
         return lambda: raw.getvalue().decode()
 
-    yield begin
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    kafka.setLevel(levels[1])
+    return begin
 
 
 def only_line(text: str) -> dict[str, Any]:
@@ -189,6 +181,17 @@ def test_an_event_is_one_json_line(start: Start) -> None:
         "left": 3,
         "ready": None,
     }
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_line_that_cannot_be_written_is_counted(start: Start, style: Any) -> None:
+    """Its pipe is closed: no delivery may be refused for want of a log."""
+    start(Log(format=style))
+    sys.stderr.close()
+    before = catalog.LOG_LINES_LOST._value.get()
+    say("breaker_closed")
+
+    assert catalog.LOG_LINES_LOST._value.get() == before + 1
 
 
 def test_an_event_that_is_not_listed_is_a_defect(start: Start) -> None:

@@ -5,6 +5,7 @@ once; a process killed anywhere leaves either all of it or nothing.
 """
 
 import asyncio
+import fcntl
 import sqlite3
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -61,9 +62,12 @@ class Books:
         self._db = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_SECS, isolation_level=None, check_same_thread=False
         )
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
+        with path.with_name(path.name + ".opening").open("w") as turn:
+            # switching to WAL fails at once, whatever the timeout, while another process opens it
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
 
     def count(self, event: Event, *, topic: str, partition: int, offset: int) -> bool:
         """Book the event; False if it was counted before. All or nothing.

@@ -142,6 +142,12 @@ HANDLER_SECONDS = Histogram(
     registry=REGISTRY,
 )
 
+LOG_LINES_LOST = Counter(
+    "hookmill_log_lines_lost",
+    "Log lines that could not be written: a closed pipe, a full disk",
+    registry=REGISTRY,
+)
+
 EVENTS: dict[str, tuple[str, str]] = {
     # what it says: its level, and what it means
     "process_started": ("info", "a process works; with the addresses it serves"),

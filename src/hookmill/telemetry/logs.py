@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from hookmill.config.options import Log
-from hookmill.telemetry.catalog import EVENTS
+from hookmill.telemetry import catalog
 
 _HIDDEN = "[hidden]"
 _SENSITIVE = ("secret_text", "password", "authorization", "token", "key", "body", "signature")
@@ -47,9 +47,16 @@ def configure(options: Log, **bound: Any) -> None:
 
 
 def say(event: str, **fields: Any) -> None:
-    """Log an event of the catalog at its level; raises KeyError for one that is not in it."""
-    level, _ = EVENTS[event]
-    structlog.get_logger().log(_LEVELS[level], event, **fields)
+    """Log an event of the catalog at its level; raises KeyError for one that is not in it.
+
+    A line that cannot be written (its pipe is closed, its disk full) is counted and lost: no
+    delivery is refused and no partition stops for want of a log.
+    """
+    level, _ = catalog.EVENTS[event]
+    try:
+        structlog.get_logger().log(_LEVELS[level], event, **fields)
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        catalog.LOG_LINES_LOST.inc()
 
 
 def _redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
