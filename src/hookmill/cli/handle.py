@@ -1,12 +1,13 @@
 """`hookmill handle`: one member of a handler's consumer group."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hookmill.cli.process import private_port
+from hookmill.cli.process import guarded, private_port
 from hookmill.cli.setup import Setup, now_us
-from hookmill.cli.stage import find_cluster, lock_state, static_id
+from hookmill.cli.stage import check_cluster, find_cluster, lock_state, static_id
 from hookmill.core.errors import ConfigurationError
 from hookmill.core.event import Event
 from hookmill.core.record import Record
@@ -61,13 +62,14 @@ async def serve(
         instance_id=static_id(group, instance),
         session_timeout_secs=setup.config.kafka.session_timeout_secs,
         make_worker=make_worker,
+        partitions=setup.config.kafka.partitions,
     )
     await handler.start()
     try:
         host = setup.config.ingress.admin_host
         async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
             say("process_started", private=private, instance=lock.name)
-            await member.run(stopping)
+            await guarded(member.run(stopping), partial(check_cluster, setup, topics))
     finally:
         await handler.close()
         lock.release()

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from hookmill.core.errors import HookmillError, KafkaUnavailable
+from hookmill.core.errors import HookmillError, KafkaUnavailable, TopicsMissing, UnsafeCluster
 from hookmill.telemetry.admin import AdminServer, Check, Exposition, own_metrics
 from hookmill.telemetry.logs import say
 
 T = TypeVar("T")
 
 CONNECT_PAUSE_SECS = 1.0
+GUARD_SECS = 20.0
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
@@ -57,7 +58,7 @@ async def private_port(
 async def until_kafka_answers(
     attempt: Callable[[], Awaitable[T]], stopping: asyncio.Event
 ) -> T | None:
-    """What the attempt gives, tried again and again while Kafka is out; None if asked to stop.
+    """What the attempt gives, tried again while Kafka or a topic is out; None if asked to stop.
 
     What hookmill itself finds wrong (an unsafe topic) is raised at once.
     """
@@ -65,7 +66,7 @@ async def until_kafka_answers(
         try:
             return await attempt()
         except HookmillError as error:
-            if not isinstance(error, KafkaUnavailable):
+            if not isinstance(error, KafkaUnavailable | TopicsMissing):
                 raise
             say("kafka_unavailable", error=str(error)[:300])
             await until(stopping, CONNECT_PAUSE_SECS)
@@ -73,6 +74,48 @@ async def until_kafka_answers(
             say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
             await until(stopping, CONNECT_PAUSE_SECS)
     return None
+
+
+async def guarded(
+    work: Coroutine[Any, Any, None],
+    check: Callable[[], Awaitable[object]],
+    *,
+    every_secs: float = GUARD_SECS,
+) -> None:
+    """Do the work as long as the check finds the cluster as it must be.
+
+    Raises what hookmill itself finds wrong under its feet: a topic that is gone (looked for twice),
+    another partition count, weaker settings. While Kafka does not answer there is no verdict.
+    """
+    working = asyncio.ensure_future(work)
+    guarding = asyncio.ensure_future(_guard(check, every_secs))
+    try:
+        await asyncio.wait({working, guarding}, return_when="FIRST_COMPLETED")
+        if guarding.done():
+            guarding.result()
+        await working
+    finally:
+        guarding.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+
+
+async def _guard(check: Callable[[], Awaitable[object]], every_secs: float) -> None:
+    missing = False
+    while True:
+        await asyncio.sleep(every_secs)
+        try:
+            await check()
+            missing = False
+        except TopicsMissing:
+            if missing:
+                raise
+            missing = True  # brokers that come back may not know them for a moment
+        except UnsafeCluster:
+            raise
+        except Exception as error:  # whatever the client raises: Kafka is out
+            say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
 
 
 async def until(stopping: asyncio.Event, seconds: float) -> bool:

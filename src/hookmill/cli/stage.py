@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hookmill import pipeline
-from hookmill.cli.process import private_port, until_kafka_answers
+from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.core.errors import HookmillError
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
@@ -33,7 +34,8 @@ async def serve(
 ) -> None:
     """Work until `stopping` is set. A named instance is a static member of the group."""
     decision = pipeline.decision(stage, setup.endpoints, setup.rules, setup.names)
-    cluster_id = await find_cluster(setup, _topics_of(setup, stage), stopping)
+    topics = _topics_of(setup, stage)
+    cluster_id = await find_cluster(setup, topics, stopping)
     if cluster_id is None:
         return
     group = setup.names.group(stage.name)
@@ -69,12 +71,13 @@ async def serve(
         instance_id=static_id(group, instance),
         session_timeout_secs=setup.config.kafka.session_timeout_secs,
         make_worker=make_worker,
+        partitions=setup.config.kafka.partitions,
     )
     try:
         host = setup.config.ingress.admin_host
         async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
             say("process_started", private=private, instance=lock.name)
-            await member.run(stopping)
+            await guarded(member.run(stopping), partial(check_cluster, setup, topics))
     finally:
         lock.release()
 
@@ -84,16 +87,17 @@ async def find_cluster(setup: Setup, topics: list[str], stopping: asyncio.Event)
 
     Raises UnsafeCluster where a topic has another partition count than configured.
     """
+    return await until_kafka_answers(partial(check_cluster, setup, topics), stopping)
+
+
+async def check_cluster(setup: Setup, topics: list[str]) -> str:
+    """The cluster's id; raises TopicsMissing, or UnsafeCluster for topics weaker than wanted."""
     wanted = {setup.names.topic(name) for name in topics}
-
-    async def attempt() -> str:
-        async with admin(setup.connection()) as client:
-            found = await client.find(wanted)
-            check_present(wanted, found)
-            check_safety([want for want in setup.wanted() if want.name in wanted], found)
-            return await client.cluster_id()
-
-    return await until_kafka_answers(attempt, stopping)
+    async with admin(setup.connection()) as client:
+        found = await client.find(wanted)
+        check_present(wanted, found)
+        check_safety([want for want in setup.wanted() if want.name in wanted], found)
+        return await client.cluster_id()
 
 
 def lock_state(setup: Setup, cluster_id: str, group: str, instance: str | None) -> InstanceLock:

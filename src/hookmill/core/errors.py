@@ -5,7 +5,9 @@ HookmillError
 ├── UnparseableBody      a verified body that is no JSON object; kept, then set aside
 ├── ConfigurationError   the operator must change the configuration; exit status 2
 ├── NotKept              Kafka did not acknowledge in time; the provider must try again
+├── TopicsMissing        topics are not there; waited for at the start, a failure later
 ├── KafkaUnavailable     Kafka does not answer, or not as it must; trying again may help
+├── Stuck                a consumer stands still before records; only a new process can mend it
 └── UnsafeCluster        the cluster or a topic is not what the promises need; exit status 1
 """
 
@@ -58,6 +60,14 @@ class UnsafeCluster(HookmillError):
 
 class NotKept(HookmillError):
     """Kafka did not acknowledge in time, or refused; the record may still arrive later."""
+
+
+class Stuck(HookmillError):
+    """The broker has records for a partition and its consumer does not move."""
+
+
+class TopicsMissing(HookmillError):
+    """Topics are not there (any more); the message names them and says what to do."""
 
 
 class KafkaUnavailable(HookmillError):

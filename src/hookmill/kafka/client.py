@@ -2,6 +2,7 @@
 
 import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,6 +15,23 @@ from hookmill.core.errors import KafkaUnavailable
 MEMBER_HEARTBEAT_MS = 3_000
 REBALANCE_TIMEOUT_MS = 60_000
 NETWORK_TIMEOUT_SECS = 30.0
+
+
+class Patience:
+    """For a loop that waits for something to move: TimeoutError once it has not for too long."""
+
+    def __init__(self, timeout_secs: float = NETWORK_TIMEOUT_SECS) -> None:
+        self._timeout_secs = timeout_secs
+        self._state: object = None
+        self._since = time.monotonic()
+
+    def watch(self, state: object) -> None:
+        """Say how things stand now; raises TimeoutError if they have stood so for too long."""
+        now = time.monotonic()
+        if state != self._state:
+            self._state, self._since = state, now
+        elif now - self._since > self._timeout_secs:
+            raise TimeoutError(f"nothing moved for {self._timeout_secs:g} s, at {state}")
 
 
 class Connection(msgspec.Struct, frozen=True):

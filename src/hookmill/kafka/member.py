@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from hookmill.core.errors import HookmillError
+from hookmill.core.errors import HookmillError, Stuck, UnsafeCluster
 from hookmill.kafka.client import (
     MEMBER_HEARTBEAT_MS,
     NETWORK_TIMEOUT_SECS,
@@ -30,6 +30,7 @@ from hookmill.telemetry.logs import say
 PAUSE_SECS_FIRST = 0.2
 PAUSE_SECS_MAX = 5.0
 STUCK_SECS = 120.0
+WATCH_SECS = 5.0
 FAILURES_MAX = 20
 MONITOR_SECS = 1.0
 FETCH_BYTES = 4 * 1024 * 1024
@@ -78,8 +79,12 @@ class Member:
         instance_id: str | None,
         session_timeout_secs: float,
         make_worker: MakeWorker,
+        partitions: int,
+        stuck_secs: float = STUCK_SECS,
     ) -> None:
         self._group = group
+        self._partitions = partitions
+        self._stuck_secs = stuck_secs
         self._topic = topic
         self._make_worker = make_worker
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -106,10 +111,13 @@ class Member:
         self._failed = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             await self._consumer.start()
+        watching = asyncio.ensure_future(self._watch())
+        watching.add_done_callback(self._ended)
         try:
             self._consumer.subscribe([self._topic], listener=_Listener(self))
             await self._until(stopping)
         finally:
+            watching.cancel()
             await self._give_away(list(self._tasks))
             await self._leave()
 
@@ -129,7 +137,7 @@ class Member:
         """None while every worker turns, else which partition stands still."""
         now = time.monotonic()
         for partition, (_, since) in self._turned.items():
-            if now - since > STUCK_SECS:
+            if now - since > self._stuck_secs:
                 return f"partition {partition} stands still"
         return None
 
@@ -155,7 +163,16 @@ class Member:
         """Start a worker for each partition."""
         self._joined = True
         for partition in partitions:
+            if partition >= self._partitions:
+                self._fail(
+                    UnsafeCluster(
+                        f"{self._topic} has more than {self._partitions} partitions "
+                        "(kafka.partitions); their number cannot be changed in place"
+                    )
+                )
+                return
             self._tasks[partition] = asyncio.ensure_future(self._keep(partition))
+            self._tasks[partition].add_done_callback(self._ended)
         catalog.ASSIGNED.labels(self._group).set(len(self._tasks))
         say("partitions_assigned", group=self._group, partitions=sorted(self._tasks))
 
@@ -226,9 +243,55 @@ class Member:
         while True:
             attempt += 1
             await pause_growing(attempt)
-            with contextlib.suppress(KafkaError):
-                if await self._consumer._coordinator._do_heartbeat():
-                    return
+            with contextlib.suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                    if await self._consumer._coordinator._do_heartbeat():
+                        return
+
+    async def _watch(self) -> None:
+        """Fail once a consumer stands still before records that the broker has for it.
+
+        Consumers have been seen to hang for good after broker restarts (aiokafka #703, #1154);
+        they then know no newer end of the log, so the broker is asked. While it does not answer
+        there is no verdict. A worker that holds records is at work, however slowly.
+        """
+        standing: dict[TopicPartition, tuple[int, float]] = {}
+        while True:
+            await asyncio.sleep(min(WATCH_SECS, self._stuck_secs / 4))
+            waiting = [
+                TopicPartition(self._topic, partition)
+                for partition, worker in self._workers.items()
+                if worker.position >= 0 and worker.pending_since_ms is None
+            ]
+            try:
+                before = await self._before_records(waiting)
+            except (KafkaError, TimeoutError, OSError):
+                before = {}
+            now = time.monotonic()
+            standing = {
+                tp: standing[tp] if standing.get(tp, (-1, 0.0))[0] == position else (position, now)
+                for tp, position in before.items()
+            }
+            for tp, (position, since) in standing.items():
+                if now - since > self._stuck_secs:
+                    raise Stuck(
+                        f"partition {tp.partition} of {tp.topic} has records, and its consumer "
+                        f"has stood at {position} for {self._stuck_secs:g} s"
+                    )
+
+    async def _before_records(self, waiting: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """The positions of those consumers that are not at the end (markers are behind them)."""
+        if not waiting:
+            return {}
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            ends = await self._consumer.end_offsets(waiting)
+            at = {tp: await self._consumer.position(tp) for tp in waiting}
+        return {tp: position for tp, position in at.items() if position < ends[tp]}
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that should run until it is cancelled has ended: that is for a new process."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     def _report(self, partition: int, error: Exception) -> None:
         kind = type(error).__name__
@@ -240,7 +303,7 @@ class Member:
             error=f"{kind}: {error}"[:300],
         )
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         if self._failed is not None and not self._failed.done():
             self._failed.set_exception(error)
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from hookmill.core.record import Output, Record
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
 from hookmill.kafka.producing import stop, write
 from hookmill.kafka.records import from_consumer
 from hookmill.pipeline import Names, Stage
@@ -92,8 +92,11 @@ class KafkaPort:
             await consumer.start()
         try:
             consumer.seek(self._changelog, start)
+            patience = Patience()
             while (position := await self._position(consumer)) < end:
-                found = await consumer.getmany(self._changelog, timeout_ms=200)
+                patience.watch(position)
+                async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                    found = await consumer.getmany(self._changelog, timeout_ms=200)
                 records = [from_consumer(each) for each in found.get(self._changelog, ())]
                 if records:
                     yield [each for each in records if each.offset < end]
@@ -109,9 +112,10 @@ class KafkaPort:
 
     async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
         """The next records; empty when none came in time."""
-        found = await self._consumer.getmany(
-            self._input, timeout_ms=int(timeout_secs * 1000), max_records=records_max
-        )
+        async with asyncio.timeout(timeout_secs + NETWORK_TIMEOUT_SECS):
+            found = await self._consumer.getmany(
+                self._input, timeout_ms=int(timeout_secs * 1000), max_records=records_max
+            )
         return [from_consumer(each) for each in found.get(self._input, ())]
 
     async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:

@@ -56,9 +56,10 @@ class KafkaQueue:
 
     async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
         """The next records; empty when none came in time."""
-        found = await self._consumer.getmany(
-            self._tp, timeout_ms=int(timeout_secs * 1000), max_records=records_max
-        )
+        async with asyncio.timeout(timeout_secs + NETWORK_TIMEOUT_SECS):
+            found = await self._consumer.getmany(
+                self._tp, timeout_ms=int(timeout_secs * 1000), max_records=records_max
+            )
         records = [from_consumer(each) for each in found.get(self._tp, ())]
         self.turns += 1
         self.pending_since_ms = records[0].timestamp_ms if records else None

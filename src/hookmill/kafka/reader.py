@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from hookmill.core.record import Record
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, reachable
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience, reachable
 from hookmill.kafka.records import from_consumer
 
 POLL_MS = 200
@@ -61,15 +61,20 @@ class Reader:
         self._consumer.assign(list(left))
         for tp in left:
             self._consumer.seek(tp, ranges[tp.partition][0])
+        patience = Patience()
         while left:
-            found = await self._consumer.getmany(*left, timeout_ms=POLL_MS)
+            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                found = await self._consumer.getmany(*left, timeout_ms=POLL_MS)
             for tp, records in found.items():
                 yield [from_consumer(each) for each in records if each.offset < left[tp]]
+            at = {}
             for tp in list(left):
                 async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                    if await self._consumer.position(tp) >= left[tp]:
-                        self._consumer.pause(tp)
-                        del left[tp]
+                    at[tp] = await self._consumer.position(tp)
+                if at[tp] >= left[tp]:
+                    self._consumer.pause(tp)
+                    del left[tp]
+            patience.watch(at)
 
     async def follow(self, topic: str, *, from_start: bool) -> AsyncIterator[Record]:
         """Records as they come, for ever."""

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
-from hookmill.core.errors import HookmillError, UnsafeCluster
+from hookmill.core.errors import HookmillError, TopicsMissing, UnsafeCluster
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, reachable
 from hookmill.pipeline import Names, Topic
 
@@ -127,10 +127,10 @@ def check_safety(wants: Sequence[Wanted], found: dict[str, Found]) -> None:
 
 
 def check_present(names: Iterable[str], found: Container[str]) -> None:
-    """Raise ConnectionError, which is tried again, while a topic is missing."""
+    """Raise TopicsMissing while a topic is missing."""
     missing = sorted(name for name in names if name not in found)
     if missing:
-        raise ConnectionError(f"topics missing: {', '.join(missing)}; run `hookmill topics apply`")
+        raise TopicsMissing(f"topics missing: {', '.join(missing)}; run `hookmill topics apply`")
 
 
 def _forgetful(want: Wanted, have: Found) -> list[str]:

@@ -1,0 +1,173 @@
+"""What a member of a group does when it cannot go on: it leaves, and says why."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from hookmill import pipeline
+from hookmill.cli.process import guarded
+from hookmill.core.errors import KafkaUnavailable, Stuck, TopicsMissing, UnsafeCluster
+from hookmill.kafka.member import Member, PartitionWorker
+from hookmill.kafka.topics import admin
+from support.brokers import BrokerLog, until
+
+pytestmark = pytest.mark.broker
+
+TOPIC = pipeline.Topic(pipeline.RAW, "ingress", pipeline.KEEP_MS, 1_048_576)
+PATIENCE_SECS = 15.0
+
+
+class Idle:
+    """A worker that polls nothing, as one whose consumer hangs."""
+
+    def __init__(self, position: int = 0) -> None:
+        self.position = position
+        self.turns = 0
+        self.pending_since_ms: int | None = None
+
+    async def run(self) -> None:
+        """Do nothing for ever."""
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+class Broken(Idle):
+    """A worker that cannot even be closed."""
+
+    async def run(self) -> None:
+        """Be cancelled at once by a defect."""
+        raise asyncio.CancelledError
+
+    async def close(self) -> None:
+        """A defect."""
+        raise RuntimeError("cannot be closed")
+
+
+@pytest.fixture
+async def log(broker_servers: list[str], namespace: str) -> AsyncIterator[BrokerLog]:
+    """Two partitions of the raw topic, with nothing in them."""
+    log = BrokerLog(broker_servers, namespace)
+    await log.start([TOPIC], partitions=2)
+    yield log
+    await log.stop()
+
+
+def member(
+    log: BrokerLog, make: Callable[[], PartitionWorker], *, partitions: int = 2, **options: Any
+) -> Member:
+    """A member whose workers are made so; they begin at the start of the log."""
+
+    def make_worker(partition: int, consumer: Any) -> PartitionWorker:
+        for each in consumer.assignment():
+            consumer.seek(each, 0)
+        return make()
+
+    return Member(
+        log.connection,
+        group=log.names.group("dedup"),
+        topic=log.names.topic(pipeline.RAW),
+        instance_id=None,
+        session_timeout_secs=6,
+        make_worker=make_worker,
+        partitions=partitions,
+        **options,
+    )
+
+
+async def test_a_consumer_that_stands_still_before_records_ends_the_process(log: BrokerLog) -> None:
+    """The broker has a record for it, and nobody reads it."""
+    await log.produce(pipeline.RAW, 1, b"k", b"v")
+    async with asyncio.timeout(PATIENCE_SECS):
+        with pytest.raises(Stuck, match=r"partition 1 of .*-webhooks-raw has records.* at 0 for"):
+            await member(log, Idle, stuck_secs=1.0).run(asyncio.Event())
+
+
+async def test_a_consumer_at_the_end_of_the_log_is_not_stuck(log: BrokerLog) -> None:
+    """However long nothing comes."""
+    stopping = asyncio.Event()
+    running = asyncio.ensure_future(member(log, Idle, stuck_secs=0.4).run(stopping))
+    done, _ = await asyncio.wait({running}, timeout=4)
+    stopping.set()
+
+    assert not done
+    await running
+
+
+async def test_a_worker_that_holds_records_is_not_stuck(log: BrokerLog) -> None:
+    """A handler may take its time; the limit is for a consumer that brings nothing."""
+
+    def busy() -> Idle:
+        worker = Idle()
+        worker.pending_since_ms = 1
+        return worker
+
+    await log.produce(pipeline.RAW, 0, b"k", b"v")
+    stopping = asyncio.Event()
+    running = asyncio.ensure_future(member(log, busy, stuck_secs=0.4).run(stopping))
+    done, _ = await asyncio.wait({running}, timeout=4)
+    stopping.set()
+
+    assert not done
+    await running
+
+
+async def test_a_worker_that_ends_by_a_defect_ends_the_process(log: BrokerLog) -> None:
+    """A partition without a worker must not go unnoticed."""
+    async with asyncio.timeout(PATIENCE_SECS):
+        with pytest.raises(RuntimeError, match="cannot be closed"):
+            await member(log, Broken).run(asyncio.Event())
+
+
+async def test_more_partitions_than_configured_are_refused(log: BrokerLog) -> None:
+    """Somebody changed their number under it: order and state would be lost."""
+    async with asyncio.timeout(PATIENCE_SECS):
+        with pytest.raises(UnsafeCluster, match="more than 1 partitions"):
+            await member(log, Idle, partitions=1).run(asyncio.Event())
+
+
+async def test_a_topic_deleted_under_it_ends_the_work(log: BrokerLog) -> None:
+    """The check finds it gone, twice; the work is cancelled and its clean-up done."""
+    cleaned = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+
+    async def check() -> None:
+        async with admin(log.connection) as client:
+            if not await client.find([log.names.topic(pipeline.RAW)]):
+                raise TopicsMissing("topics missing: webhooks-raw")
+
+    running = asyncio.ensure_future(guarded(work(), check, every_secs=0.1))
+    done, _ = await asyncio.wait({running}, timeout=1)
+    assert not done
+    async with admin(log.connection) as client:
+        await client.delete([log.names.topic(pipeline.RAW)])
+    with pytest.raises(TopicsMissing, match="webhooks-raw"):
+        await asyncio.wait_for(running, PATIENCE_SECS)
+    assert cleaned.is_set()
+
+
+async def test_while_kafka_is_out_the_work_goes_on() -> None:
+    """That is no verdict; nor is a topic that a broker does not know for a moment."""
+    answers: list[Exception | None] = [
+        KafkaUnavailable("out"), TopicsMissing("gone"), None, TopicsMissing("gone"), OSError("out"),
+    ]  # fmt: skip
+    asked = asyncio.Event()
+
+    async def check() -> None:
+        if not answers:
+            asked.set()
+        elif (answer := answers.pop(0)) is not None:
+            raise answer
+
+    async def work() -> None:
+        await until(asked.is_set, timeout_secs=PATIENCE_SECS)
+
+    await guarded(work(), check, every_secs=0.01)
