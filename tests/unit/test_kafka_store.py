@@ -1,5 +1,7 @@
 """State on disk: never ahead of its bookmark, one process at a time, made anew when damaged."""
 
+import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +104,50 @@ def test_a_damaged_folder_is_made_anew(folder: Path, name: str) -> None:
     second.write([(b"b", b"2")], MARK)
     assert second.get_many([b"b"]) == {b"b": b"2"}
     second.close()
+
+
+def filled(folder: Path) -> RocksStore:
+    """A store whose values lie in a file, not only in memory."""
+    store = RocksStore(folder)
+    store.write([(b"%d" % number, os.urandom(500)) for number in range(2000)], MARK)
+    store.close()
+    return RocksStore(folder)
+
+
+def test_a_damaged_block_costs_a_restore_too(folder: Path) -> None:
+    """It is found only when it is read; from then on the same read fails for ever."""
+    keys = [b"%d" % number for number in range(2000)]
+    filled(folder).close()
+    [table] = folder.glob("*.sst")
+    table.write_bytes(
+        bytes(each ^ 0xFF if at % 997 == 0 and at < 500_000 else each
+              for at, each in enumerate(table.read_bytes()))
+    )  # fmt: skip
+    store = RocksStore(folder)
+    with pytest.raises(Exception, match="Corruption"):
+        store.get_many(keys)
+
+    assert (store.bookmark(), store.get_many(keys)) == (None, {})
+    store.write([(b"a", b"1")], MARK)
+    store.close()
+
+
+def test_a_disk_that_was_full_is_written_again(folder: Path) -> None:
+    """RocksDB itself refuses every write after one that failed, until it is opened anew."""
+    store = filled(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(Exception, match="IO error"):
+            store.write([(b"a", b"1")], MARK)
+        store.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert store.bookmark() == MARK
+    store.write([(b"a", b"1")], MARK)
+    assert store.get_many([b"a", b"7"]).keys() == {b"a", b"7"}
+    store.close()
 
 
 def test_an_overlay_is_seen_but_changes_nothing_below() -> None:

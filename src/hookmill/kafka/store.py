@@ -1,8 +1,9 @@
 """A partition's state on disk: never ahead of what is committed, always made again from Kafka."""
 
+import contextlib
 import fcntl
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -45,15 +46,24 @@ _BOOKMARK_KEY = b"\x00bookmark"
 
 
 class RocksStore:
-    """A store in a RocksDB folder. It is not synced on write: the changelog is the truth."""
+    """A store in a RocksDB folder. It is not synced on write: the changelog is the truth.
+
+    RocksDB refuses everything for good after a write that failed (a full disk), and a damaged
+    block stays damaged; so after a failure the next `bookmark` opens the database anew, and makes
+    a damaged one anew, before it answers.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._db = self._open()
+        self._failed = self._damaged = False
 
     def bookmark(self) -> Bookmark | None:
         """Up to where the store is complete; None for an empty one or one of another format."""
-        value = self._db.get(_BOOKMARK_KEY)
+        if self._failed:
+            self._open_anew()
+        with self._watched():
+            value = self._db.get(_BOOKMARK_KEY)
         if value is None:
             return None
         try:
@@ -64,7 +74,8 @@ class RocksStore:
     def get_many(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """The values of those keys that have one, looked up in one call."""
         wanted: list[Any] = list(keys)
-        values: list[bytes | None] = self._db.get(wanted) or []
+        with self._watched():
+            values: list[bytes | None] = self._db.get(wanted) or []
         return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
 
     def write(self, changes: Changes, bookmark: Bookmark) -> None:
@@ -76,17 +87,36 @@ class RocksStore:
             else:
                 batch.put(key, value)
         batch.put(_BOOKMARK_KEY, msgspec.json.encode(bookmark))
-        self._db.write(batch, WriteOptions())
+        with self._watched():
+            self._db.write(batch, WriteOptions())
 
     def clear(self) -> None:
         """Delete the folder and begin an empty one."""
-        self._db.close()
-        shutil.rmtree(self._folder)
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._db = self._open()
 
     def close(self) -> None:
-        """Close the database."""
-        self._db.close()
+        """Close the database; what it can no longer write is in the changelog."""
+        with contextlib.suppress(Exception):
+            self._db.close()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # rocksdict raises nothing narrower
+            self._failed = True
+            self._damaged = self._damaged or str(error).startswith("Corruption")
+            raise
+
+    def _open_anew(self) -> None:
+        if self._damaged:
+            self.clear()
+        else:
+            self.close()
+            self._db = self._open()
+        self._failed = self._damaged = False
 
     def _open(self) -> Rdict:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
