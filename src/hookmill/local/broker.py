@@ -39,11 +39,20 @@ class NodeStatus:
 class LocalBroker:
     """The local broker of one folder; any number of these, in any process, may share a folder."""
 
-    def __init__(self, directory: Path, *, port: int = 9092, nodes: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int = 9092,
+        nodes: int = 1,
+        advertised_port: Callable[[int], int] | None = None,
+    ) -> None:
         """Take the port of the first node and the number of nodes, 1 or 3; starts nothing.
 
-        Raises BrokerError for any other number, or a port that is none.
+        `advertised_port` gives the port, from a node's own one, that clients are told to use: of
+        a proxy before it. Raises BrokerError for any other number, or a port that is none.
         """
+        self._advertised_port = advertised_port
         check_layout(port, nodes)
         self._port = port
         self._count = nodes
@@ -164,7 +173,8 @@ class LocalBroker:
         for node in missing:
             tell(f"starting node {node.node_id} on {HOST}:{node.port}")
             files = self._files(node.node_id)
-            files.write(cluster, node)
+            advertised = self._advertised_port(node.port) if self._advertised_port else None
+            files.write(cluster, node, advertised_port=advertised)
             started.append(node)
             process.start_java(java, jars, files)
 

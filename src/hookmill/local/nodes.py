@@ -72,10 +72,10 @@ class NodeFiles:
         self.server_log = self.logs / "server.log"
         self.console_log = self.logs / "console.log"
 
-    def write(self, cluster: Cluster, node: Node) -> None:
+    def write(self, cluster: Cluster, node: Node, *, advertised_port: int | None = None) -> None:
         """Write the node's settings, and make its folder of logs."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        settings = server_settings(cluster, node, self.data)
+        settings = server_settings(cluster, node, self.data, advertised_port=advertised_port)
         self.properties.write_text(properties_text(settings), encoding="ascii")
         self.logging.write_text(LOGGING, encoding="ascii")
 
@@ -151,11 +151,17 @@ def new_id(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:
             return text
 
 
-def server_settings(cluster: Cluster, node: Node, data: Path) -> dict[str, str]:
-    """The settings of one node; what is not named here has Kafka's own default."""
+def server_settings(
+    cluster: Cluster, node: Node, data: Path, *, advertised_port: int | None = None
+) -> dict[str, str]:
+    """The settings of one node; what is not named here has Kafka's own default.
+
+    With an advertised port clients and other nodes are told to come through that one.
+    """
     copies = min(3, len(cluster.nodes))
     in_sync_min = max(1, copies - 1)
     listeners = f"PLAINTEXT://{HOST}:{node.port},CONTROLLER://{HOST}:{node.controller_port}"
+    advertised = listeners.replace(f":{node.port},", f":{advertised_port or node.port},", 1)
     settings = {
         "process.roles": "broker,controller",
         "node.id": str(node.node_id),
@@ -164,7 +170,7 @@ def server_settings(cluster: Cluster, node: Node, data: Path) -> dict[str, str]:
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "listeners": listeners,
-        "advertised.listeners": listeners,
+        "advertised.listeners": advertised,
         "log.dirs": str(data),
         "auto.create.topics.enable": "false",
         "default.replication.factor": str(copies),

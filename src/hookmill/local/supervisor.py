@@ -23,10 +23,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Child(msgspec.Struct, frozen=True):
-    """A process to be kept: its name for people and its command line."""
+    """A process to be kept: its name for people, its command line, what it has of its own in the
+    environment."""
 
     name: str
     arguments: Sequence[str]
+    environ: Mapping[str, str] = {}
 
 
 Tell = Callable[[str, str], None]
@@ -37,18 +39,25 @@ class Supervisor:
     """Keeps children running; their output goes to `{log_dir}/{name}.log`."""
 
     def __init__(
-        self, children: Sequence[Child], *, log_dir: Path, environ: Mapping[str, str], tell: Tell
+        self,
+        children: Sequence[Child],
+        *,
+        log_dir: Path,
+        environ: Mapping[str, str],
+        tell: Tell,
+        pause_secs_max: float = PAUSE_SECS_MAX,
     ) -> None:
-        self._children = children
+        self._children = {child.name: child for child in children}
+        self._pause_secs_max = pause_secs_max
         self._log_dir = log_dir
         self._environ = dict(environ)
         self._tell = tell
         self._processes: dict[str, asyncio.subprocess.Process] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._started: dict[str, asyncio.Event] = {each.name: asyncio.Event() for each in children}
         self.addresses: dict[str, dict[str, str]] = {}
         self.failed: str | None = None
-        self._stopping = False
+        self._stopping: set[str] = set()
 
     async def start(self, *, timeout_secs: float) -> None:
         """Start all and wait until each said that it works.
@@ -56,7 +65,8 @@ class Supervisor:
         Raises TimeoutError, and ConfigurationError as soon as one says that it cannot start.
         """
         self._log_dir.mkdir(parents=True, exist_ok=True)
-        self._tasks = [asyncio.ensure_future(self._keep(child)) for child in self._children]
+        for child in self._children.values():
+            self._tasks[child.name] = asyncio.ensure_future(self._keep(child))
         async with asyncio.timeout(timeout_secs):
             while not all(event.is_set() for event in self._started.values()):
                 if self.failed is not None:
@@ -65,22 +75,39 @@ class Supervisor:
 
     async def stop(self, *, timeout_secs: float) -> None:
         """Ask each to end, in order, and wait for it; kill what takes longer than that."""
-        self._stopping = True
-        for child in self._children:
-            process = self._processes.get(child.name)
-            if process is None or process.returncode is not None:
-                continue
+        self._stopping |= set(self._children)
+        for name in list(self._children):
+            await self.remove(name, timeout_secs=timeout_secs)
+
+    def add(self, child: Child) -> None:
+        """Keep one more child, from now on."""
+        self._children[child.name] = child
+        self._stopping.discard(child.name)
+        self._started[child.name] = asyncio.Event()
+        self._tasks[child.name] = asyncio.ensure_future(self._keep(child))
+
+    async def remove(self, name: str, *, timeout_secs: float) -> None:
+        """Ask one child to end and wait for it; it is kept no longer, and killed if it lingers."""
+        self._stopping.add(name)
+        del self._children[name]
+        process = self._processes.get(name)
+        if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
             try:
                 await asyncio.wait_for(process.wait(), timeout_secs)
             except TimeoutError:
-                self._tell(child.name, f"did not end within {timeout_secs:g} s: killed")
+                self._tell(name, f"did not end within {timeout_secs:g} s: killed")
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-        for task in self._tasks:
+        task = self._tasks.pop(name, None)
+        if task is not None:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def until_started(self, name: str) -> None:
+        """Wait until that child has said that it works."""
+        await self._started[name].wait()
 
     def pid(self, name: str) -> int | None:
         """The process id of a child that runs."""
@@ -90,10 +117,10 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         pause_secs = PAUSE_SECS_FIRST
         loop = asyncio.get_running_loop()
-        while not self._stopping:
+        while child.name not in self._stopping:
             began = loop.time()
             status = await self._run_once(child)
-            if self._stopping:
+            if child.name in self._stopping:
                 return
             if loop.time() - began > STEADY_SECS:
                 pause_secs = PAUSE_SECS_FIRST
@@ -104,7 +131,7 @@ class Supervisor:
                 self.failed = f"{child.name} cannot start: {_last_line(log)}"
                 return
             await asyncio.sleep(pause_secs)
-            pause_secs = min(PAUSE_SECS_MAX, pause_secs * 2)
+            pause_secs = min(self._pause_secs_max, pause_secs * 2)
 
     async def _run_once(self, child: Child) -> int:
         process = await asyncio.create_subprocess_exec(
@@ -112,7 +139,7 @@ class Supervisor:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env={**self._environ, "HOOKMILL_LOG__FORMAT": "json"},
+            env={**self._environ, **child.environ, "HOOKMILL_LOG__FORMAT": "json"},
             start_new_session=True,
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             limit=1024 * 1024,
