@@ -8,10 +8,13 @@ ended; every group at the end; no open transaction.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
 from hookmill.chaos.history import (
     Broken,
     Consumer,
     Ends,
+    Entry,
     Found,
     History,
     Link,
@@ -22,64 +25,94 @@ from hookmill.chaos.history import (
 
 def check(history: History) -> Verdict:
     """Every promise, each with the first case that breaks it and the number of further ones."""
-    found = list(_all_broken(history))
+    families = [list(family) for family in _families(history)]
+    found = [each for family in families for each in family]
+    lost = [record for link in history.links for each in _lost(history, link)
+            for record in each.records]  # fmt: skip
     return Verdict(
-        broken=[_with_more(several) for several in _by_shape(found)],
+        broken=[_with_more(several) for family in families for several in _by_topics(family)],
         ends=[_ends(history, link) for link in history.links],
         acknowledged=sum(each.delivery is not None for each in history.attempts),
         events=len(_events(_records(history, history.raw))),
-        lost=sum(each.promise in (Promise.KEPT, Promise.COMPLETE) for each in found),
-        twice=sum(each.promise is Promise.ONCE for each in found),
+        lost=sum(each.promise is Promise.KEPT for each in found) + len(_events(lost)),
+        twice=len(_events(each.records[0] for each in found if each.promise is Promise.ONCE)),
     )
 
 
-def _all_broken(history: History) -> Iterator[Broken]:
-    yield from _kept(history)
-    yield from _genuine(history)
-    yield from _identity(history)
-    yield from _once(history)
+def _families(history: History) -> Iterator[Iterable[Broken]]:
+    """All that is broken; cases that are alike come in one family."""
+    yield _kept(history)
+    yield _forged(history)
+    yield _unsent(history)
+    yield _identity(history)
     for link in history.links:
-        yield from _complete(history, link)
-    yield from _order_of_arrival(history)
-    yield from _order_of_topics(history)
-    yield from _positions(history)
-    yield from _settled(history)
+        yield _once(history, link)
+        yield _ended_twice(history, link)
+    for link in history.links:
+        yield _lost(history, link)
+        yield _from_nowhere(history, link)
+    yield _order_of_arrival(history)
+    yield _order_of_topics(history)
+    yield from (_positions(history, each.group, each.reads) for each in history.links)
+    yield from (_positions(history, each.group, each.reads) for each in history.consumers)
+    yield _settled(history)
     for consumer in history.consumers:
-        yield from _ledger(history, consumer)
+        if consumer.counted is not None:
+            yield _uncounted(history, consumer)
+            yield _counted_twice(history, consumer)
+            yield _counted_from_nowhere(history, consumer)
+            wanted, booked = Counter(consumer.entries_expected), Counter(consumer.entries)
+            yield _bookings(consumer, "lacks", wanted - booked)
+            yield _bookings(consumer, "has too much:", booked - wanted)
 
 
 def _kept(history: History) -> Iterator[Broken]:
     """Every item of an acknowledged delivery lies in raw."""
-    kept = Counter(record.delivery for record in _records(history, history.raw))
+    kept = _events_of_deliveries(history)
     for attempt in history.attempts:
-        if attempt.delivery is not None and kept[attempt.delivery] < attempt.items:
-            yield Broken(
-                promise=Promise.KEPT,
-                says=f"delivery {attempt.delivery} ({attempt.step}) was acknowledged; "
-                f"{kept[attempt.delivery]} of its {attempt.items} items lie in {history.raw}",
-                attempts=(attempt,),
+        if attempt.delivery is not None and len(kept[attempt.delivery]) < attempt.items:
+            says = (
+                f"delivery {attempt.delivery} ({attempt.step}) was acknowledged; "
+                f"{len(kept[attempt.delivery])} of its {attempt.items} items lie in {history.raw}"
             )
+            yield Broken(promise=Promise.KEPT, says=says, attempts=(attempt,))
 
 
-def _genuine(history: History) -> Iterator[Broken]:
-    """A forgery is never acknowledged, and raw holds no delivery that the client did not make."""
-    events = _events_of_steps(history)
-    meant = {event for several in events.values() for event in several}
+def _forged(history: History) -> Iterator[Broken]:
+    """A forgery is never acknowledged."""
     for attempt in history.attempts:
         if attempt.forged and attempt.delivery is not None:
-            yield Broken(
-                promise=Promise.GENUINE,
-                says=f"a forgery of {attempt.step} was acknowledged",
-                attempts=(attempt,),
-            )
+            says = f"a forgery of {attempt.step} was acknowledged"
+            yield Broken(promise=Promise.GENUINE, says=says, attempts=(attempt,))
+
+
+def _unsent(history: History) -> Iterator[Broken]:
+    """Raw holds no delivery that the client did not make.
+
+    A genuine attempt that was not acknowledged, nor refused with a 4xx, may have been kept.
+    """
+    events, kept = _events_of_steps(history), _events_of_deliveries(history)
+    held = {each.delivery: each for each in history.attempts if each.delivery is not None}
+    allowed, unknown = Counter[str](), 0
+    for attempt in history.attempts:
+        if attempt.delivery is None and not attempt.forged and attempt.status // 100 != 4:
+            allowed.update(events.get(attempt.step, ()))
+            unknown += len(events.get(attempt.step, ())) < attempt.items
+    known = {event for several in events.values() for event in several}
+    taken = defaultdict[str, set[str]](set)
     for record in _records(history, history.raw):
-        if record.event not in meant:
-            yield Broken(
-                promise=Promise.GENUINE,
-                says=f"{_place(record)} holds event {record.event}, of which no delivery was ever "
-                "acknowledged",
-                records=(record,),
-            )
+        answered = held.get(record.delivery)
+        if answered is not None:
+            if list(kept[record.delivery]).index(record.event) < answered.items:
+                continue
+        else:
+            several = taken[record.event if record.event in known else ""]
+            room = allowed[record.event] if record.event in known else unknown
+            if record.delivery in several or len(several) < room:
+                several.add(record.delivery)
+                continue
+        says = f"{_place(record)} is of delivery {record.delivery}, which the client did not send"
+        yield Broken(promise=Promise.GENUINE, says=says, records=(record,))
 
 
 def _identity(history: History) -> Iterator[Broken]:
@@ -93,107 +126,111 @@ def _identity(history: History) -> Iterator[Broken]:
             continue
         first = seen.setdefault(attempt.step, record)
         if first.event != record.event:
-            yield Broken(
-                promise=Promise.IDENTITY,
-                says=f"{attempt.step} has two ids: {first.event} and {record.event}",
-                records=(first, record),
-            )
+            says = f"{attempt.step} has two ids: {first.event} and {record.event}"
+            yield Broken(promise=Promise.IDENTITY, says=says, records=(first, record))
         step, other = steps.setdefault(record.event, (attempt.step, record))
         if step != attempt.step:
-            yield Broken(
-                promise=Promise.IDENTITY,
-                says=f"{step} and {attempt.step} have one id: {record.event}",
-                records=(other, record),
-            )
+            says = f"{step} and {attempt.step} have one id: {record.event}"
+            yield Broken(promise=Promise.IDENTITY, says=says, records=(other, record))
 
 
-def _once(history: History) -> Iterator[Broken]:
+def _once(history: History, link: Link) -> Iterator[Broken]:
     """No event twice in what a stage makes, the topics of all kinds taken together."""
-    for link in history.links:
-        for topics in (link.writes, *((each,) for each in link.every)):
-            first: dict[str, Found] = {}
-            for record in (found for topic in topics for found in _records(history, topic)):
-                other = first.setdefault(record.event, record)
-                if other is not record:
-                    yield Broken(
-                        promise=Promise.ONCE,
-                        says=f"event {record.event} is twice in {_named(topics)}: "
-                        f"{_place(other)} and {_place(record)}",
-                        records=(other, record),
-                    )
-
-
-def _complete(history: History, link: Link) -> Iterator[Broken]:
-    """Every record that went in came out once, and nothing came out that did not go in."""
-    read = _records(history, link.reads)
-    made = [record for topic in link.writes for record in _records(history, topic)]
-    dead = _records(history, link.dead_letters)
-    for record, how in _fates(read, made, dead, link).items():
-        if how == "open":
-            yield Broken(
-                promise=Promise.COMPLETE,
-                says=f"{link.name} read {_place(record)} (event {record.event}) and nothing came "
-                f"of it: it is neither in {_named(link.writes)} nor in {link.dead_letters}",
-                records=(record,),
-            )
-    known = _events(read)
-    for topic in (*link.writes, *link.every):
-        for record in _records(history, topic):
-            if record.event not in known:
-                yield Broken(
-                    promise=Promise.COMPLETE,
-                    says=f"{_place(record)} holds event {record.event}, which is not in "
-                    f"{link.reads}",
-                    records=(record,),
+    for topics in (link.writes, *((each,) for each in link.every)):
+        first: dict[str, Found] = {}
+        for record in (found for topic in topics for found in _records(history, topic)):
+            other = first.setdefault(record.event, record)
+            if other is not record:
+                says = (
+                    f"event {record.event} is twice in {_named(topics)}: "
+                    f"{_place(other)} and {_place(record)}"
                 )
+                yield Broken(promise=Promise.ONCE, says=says, records=(other, record))
+
+
+def _ended_twice(history: History, link: Link) -> Iterator[Broken]:
+    """No record is set aside twice, or set aside and forwarded as well."""
+    copies = Counter(record.event for record in _records(history, link.reads))
+    sources: dict[tuple[object, ...], Found] = {}
+    events: dict[str, Found] = {}
+    for record in (each for to in (*link.writes, *link.every) for each in _records(history, to)):
+        events.setdefault(record.event, record)
+        if link.drops_duplicates:
+            sources.setdefault((record.partition, record.source), record)
+    for letter in _records(history, link.dead_letters):
+        other = sources.setdefault((letter.partition, letter.source), letter)
+        if other is letter and not link.drops_duplicates and copies[letter.event] == 1:
+            other = events.get(letter.event, letter)
+        if other is not letter:
+            says = (
+                f"{link.name} ended one record of event {letter.event} twice: "
+                f"{_place(other)} and {_place(letter)}"
+            )
+            yield Broken(promise=Promise.ONCE, says=says, records=(other, letter))
+
+
+def _lost(history: History, link: Link) -> Iterator[Broken]:
+    """Every record that went in came out."""
+    made = _made(history, link)
+    for record, how in _fates(history, link).items():
+        if how == "open":
+            says = (
+                f"{link.name} read {_place(record)} (event {record.event}) and nothing came "
+                f"of it: it is neither in {_named(link.writes)} nor in {link.dead_letters}"
+            )
+            yield Broken(promise=Promise.COMPLETE, says=says, records=(record,))
     for topic in link.every:
         there = _events(_records(history, topic))
         for record in made:
             if record.event not in there:
-                yield Broken(
-                    promise=Promise.COMPLETE,
-                    says=f"event {record.event} is in {record.topic} and not in {topic}",
-                    records=(record,),
-                )
+                says = f"event {record.event} is in {record.topic} and not in {topic}"
+                yield Broken(promise=Promise.COMPLETE, says=says, records=(record,))
 
 
-def _fates(
-    read: Iterable[Found], made: Iterable[Found], dead: Iterable[Found], link: Link
-) -> dict[Found, str]:
+def _from_nowhere(history: History, link: Link) -> Iterator[Broken]:
+    """Nothing came out that did not go in."""
+    read = _records(history, link.reads)
+    known = _events(read)
+    places = {(record.partition, (link.reads, record.offset)) for record in read}
+    strange = [record for topic in (*link.writes, *link.every)
+               for record in _records(history, topic) if record.event not in known]  # fmt: skip
+    strange += [letter for letter in _records(history, link.dead_letters)
+                if (letter.partition, letter.source) not in places]  # fmt: skip
+    for record in strange:
+        says = f"{_place(record)} holds event {record.event}, which is not in {link.reads}"
+        yield Broken(promise=Promise.COMPLETE, says=says, records=(record,))
+
+
+def _fates(history: History, link: Link) -> dict[Found, str]:
     """For each record of the input: forwarded, dead_lettered, dropped or open.
 
     Dropped is only a record whose event an earlier record of its partition was forwarded for.
     """
+    made = _made(history, link)
     forwarded = {(record.partition, record.event) for record in made}
-    exact = {(record.partition, record.source) for record in made}
+    exact = {(record.partition, record.source, record.event) for record in made}
+    dead = _records(history, link.dead_letters)
     failed = {(record.partition, record.source) for record in dead}
     fates, gone = {}, set[tuple[int, str]]()
-    for record in sorted(read, key=lambda each: (each.partition, each.offset)):
+    for record in _in_order(_records(history, link.reads)):
         mine, place = (record.partition, record.event), (link.reads, record.offset)
+        goes_on = (record.partition, place, record.event) in exact
         if (record.partition, place) in failed:
             fates[record] = "dead_lettered"
-        elif link.drops_duplicates and mine in gone:
-            fates[record] = "dropped"
-        elif (record.partition, place) in exact if link.drops_duplicates else mine in forwarded:
+        elif goes_on if link.drops_duplicates else mine in forwarded:
             fates[record] = "forwarded"
             gone.add(mine)
+        elif link.drops_duplicates and mine in gone:
+            fates[record] = "dropped"
         else:
             fates[record] = "open"
     return fates
 
 
 def _ends(history: History, link: Link) -> Ends:
-    read = _records(history, link.reads)
-    made = [record for topic in link.writes for record in _records(history, topic)]
-    fates = Counter(_fates(read, made, _records(history, link.dead_letters), link).values())
-    return Ends(
-        stage=link.name,
-        read=len(read),
-        forwarded=fates["forwarded"],
-        dropped=fates["dropped"],
-        dead_lettered=fates["dead_lettered"],
-        open=fates["open"],
-    )
+    fates = Counter(_fates(history, link).values())
+    ways = {how: fates[how] for how in ("forwarded", "dropped", "dead_lettered", "open")}
+    return Ends(stage=link.name, read=len(_records(history, link.reads)), **ways)
 
 
 def _order_of_arrival(history: History) -> Iterator[Broken]:
@@ -202,9 +239,8 @@ def _order_of_arrival(history: History) -> Iterator[Broken]:
     began: dict[str, int] = {}
     acknowledged: dict[str, int] = {}
     for attempt in history.attempts:
-        for event in events.get(attempt.step, ()):
-            if not attempt.forged:
-                began[event] = min(began.get(event, attempt.began), attempt.began)
+        for event in events.get(attempt.step, ()) if not attempt.forged else ():
+            began[event] = min(began.get(event, attempt.began), attempt.began)
             if attempt.delivery is not None:
                 acknowledged[event] = min(acknowledged.get(event, attempt.ended), attempt.ended)
     for records in _firsts_by_subject(_records(history, history.raw)):
@@ -213,135 +249,137 @@ def _order_of_arrival(history: History) -> Iterator[Broken]:
             if record.event not in began:
                 continue
             if latest is not None and acknowledged[record.event] < began[latest.event]:
-                yield Broken(
-                    promise=Promise.ORDER,
-                    says=f"subject {record.key}: event {record.event} was acknowledged before "
-                    f"{latest.event} was sent, and lies behind it in {history.raw}",
-                    records=(latest, record),
+                says = (
+                    f"subject {record.key}: event {record.event} was acknowledged before "
+                    f"{latest.event} was sent, and lies behind it in {history.raw}"
                 )
+                yield Broken(promise=Promise.ORDER, says=says, records=(latest, record))
             if latest is None or began[record.event] > began[latest.event]:
                 latest = record
 
 
 def _order_of_topics(history: History) -> Iterator[Broken]:
-    """The order of first append to raw holds in every later topic, subject by subject."""
-    place: dict[tuple[str, str], Found] = {}
-    for records in _firsts_by_subject(_records(history, history.raw)):
-        for record in records:
-            place[record.key, record.event] = record
+    """The order in raw holds in every later topic, subject by subject."""
+    places: dict[tuple[int, int, str], Found] = {}
+    firsts: dict[str, Found] = {}
+    for record in _in_order(_records(history, history.raw)):
+        places[record.partition, record.offset, record.event] = record
+        firsts.setdefault(record.event, record)
     later = {topic for link in history.links for topic in (*link.writes, *link.every)}
     for topic in sorted(later):
-        for records in _firsts_by_subject(_records(history, topic)):
-            last: Found | None = None
-            for record in records:
-                raw = place.get((record.key, record.event))
-                if raw is None:
-                    continue
-                before = place[last.key, last.event] if last is not None else None
-                if last is not None and before is not None and raw.offset < before.offset:
-                    yield Broken(
-                        promise=Promise.ORDER,
-                        says=f"subject {record.key}: {record.event} comes before {last.event} in "
-                        f"{history.raw} and behind it in {topic}",
-                        records=(raw, before, last, record),
-                    )
-                if before is None or raw.offset > before.offset:
-                    last = record
-
-
-def _positions(history: History) -> Iterator[Broken]:
-    """No group has a record of its input still before it."""
-    groups = [(link.group, link.reads) for link in history.links]
-    groups += [(each.group, each.reads) for each in history.consumers]
-    for group, topic in groups:
-        committed = history.positions.get(group, {})
-        for record in _records(history, topic):
-            if record.offset >= committed.get(record.partition, 0):
-                yield Broken(
-                    promise=Promise.POSITIONS,
-                    says=f"group {group} stands at {committed.get(record.partition, 'no offset')} "
-                    f"of partition {record.partition}, before {_place(record)}",
-                    records=(record,),
+        seen = set[str]()
+        last: dict[tuple[int, str], tuple[Found, Found]] = {}
+        for record in _in_order(_records(history, topic)):
+            made_of, offset = record.source or ("", 0)
+            raw = places.get((record.partition, offset, record.event))
+            raw = raw if made_of == history.raw and raw else firsts.get(record.event)
+            if raw is None or raw.partition != record.partition or record.event in seen:
+                continue
+            seen.add(record.event)
+            before, ahead = last.get((raw.partition, raw.key), (raw, record))
+            if raw.offset < before.offset:
+                says = (
+                    f"subject {raw.key}: {raw.event} comes before {before.event} in "
+                    f"{history.raw} and behind it in {topic}"
                 )
+                yield Broken(promise=Promise.ORDER, says=says, records=(raw, before, ahead, record))
+            else:
+                last[raw.partition, raw.key] = raw, record
+
+
+def _positions(history: History, group: str, topic: str) -> Iterator[Broken]:
+    """The group has no record of its input still before it."""
+    committed = history.positions.get(group, {})
+    for record in _records(history, topic):
+        if record.offset >= committed.get(record.partition, 0):
+            at = committed.get(record.partition, "no offset")
+            says = f"group {group} stands at {at}, before {_place(record)}"
+            yield Broken(promise=Promise.POSITIONS, says=says, records=(record,))
 
 
 def _settled(history: History) -> Iterator[Broken]:
     for (topic, partition), bounds in sorted(history.bounds.items()):
         if bounds.stable_end < bounds.end:
-            yield Broken(
-                promise=Promise.SETTLED,
-                says=f"partition {partition} of {topic} ends at {bounds.end}, but readers may not "
-                f"go past {bounds.stable_end}: a transaction is open there",
-            )
+            says = f"a transaction is open in {topic}[{partition}] at {bounds.stable_end}"
+            yield Broken(promise=Promise.SETTLED, says=says)
 
 
-def _ledger(history: History, consumer: Consumer) -> Iterator[Broken]:
-    """What it counted is its queue less its dead letters; its bookings are those that follow."""
-    if consumer.counted is None:
-        return
-    queue = _records(history, consumer.reads)
-    queued = _events(queue)
-    dead = _events(_records(history, consumer.dead_letters))
-    counted = Counter(consumer.counted)
-    for record in queue:
-        if counted[record.event] == 0 and record.event not in dead:
-            yield Broken(
-                promise=Promise.LEDGER,
-                says=f"event {record.event} is in {consumer.reads} and {consumer.name} has not "
-                "counted it",
-                records=(record,),
-            )
-    for event, times in sorted(counted.items()):
-        if times > 1 or event not in queued:
-            where = f"counted {times} times" if times > 1 else f"not in {consumer.reads}"
-            yield Broken(promise=Promise.LEDGER, says=f"{consumer.name}: event {event} is {where}")
-    wanted, booked = Counter(consumer.entries_expected), Counter(consumer.entries)
-    for sign, entries in (("lacks", wanted - booked), ("has too much:", booked - wanted)):
-        for entry in sorted(entries):
-            yield Broken(
-                promise=Promise.LEDGER,
-                says=f"{consumer.name} {sign} {entry.effect} {entry.minor} {entry.currency} "
-                f"of event {entry.event}",
-            )
+def _uncounted(history: History, consumer: Consumer) -> Iterator[Broken]:
+    """What it counted is its queue less its dead letters."""
+    done = {*(consumer.counted or ()), *_events(_records(history, consumer.dead_letters))}
+    for record in _records(history, consumer.reads):
+        if record.event not in done:
+            says = f"{consumer.name} has not counted event {record.event} of {consumer.reads}"
+            yield Broken(promise=Promise.LEDGER, says=says, records=(record,))
+
+
+def _counted_twice(history: History, consumer: Consumer) -> Iterator[Broken]:
+    queued = {record.event: record for record in _records(history, consumer.reads)}
+    for event, times in sorted(Counter(consumer.counted or ()).items()):
+        if times > 1 and event in queued:
+            says = f"{consumer.name}: event {event} is counted {times} times"
+            yield Broken(promise=Promise.LEDGER, says=says, records=(queued[event],))
+
+
+def _counted_from_nowhere(history: History, consumer: Consumer) -> Iterator[Broken]:
+    for event in sorted({*(consumer.counted or ())} - _events(_records(history, consumer.reads))):
+        says = f"{consumer.name}: event {event} is counted and not in {consumer.reads}"
+        yield Broken(promise=Promise.LEDGER, says=says)
+
+
+def _bookings(consumer: Consumer, sign: str, entries: Counter[Entry]) -> Iterator[Broken]:
+    for entry in sorted(entries.elements()):
+        says = (
+            f"{consumer.name} {sign} {entry.effect} {entry.minor} {entry.currency} "
+            f"of event {entry.event}"
+        )
+        yield Broken(promise=Promise.LEDGER, says=says)
+
+
+def _events_of_deliveries(history: History) -> defaultdict[str, dict[str, None]]:
+    """The events that lie in raw under a delivery's id, in order."""
+    events = defaultdict[str, dict[str, None]](dict)
+    for record in _records(history, history.raw):
+        events[record.delivery][record.event] = None
+    return events
 
 
 def _events_of_steps(history: History) -> dict[str, set[str]]:
     """The events that each step of the client turned out to be, by its acknowledged deliveries."""
-    events = defaultdict[str, set[str]](set)
-    for record in _records(history, history.raw):
-        events[record.delivery].add(record.event)
+    events = _events_of_deliveries(history)
     steps = defaultdict[str, set[str]](set)
     for attempt in history.attempts:
-        if attempt.delivery is not None:
-            steps[attempt.step] |= events[attempt.delivery]
+        if attempt.delivery is not None and not attempt.forged:
+            steps[attempt.step].update(events[attempt.delivery])
     return steps
 
 
 def _firsts_by_subject(records: Iterable[Found]) -> Iterator[list[Found]]:
     """The first record of each event, in order, subject by subject."""
     subjects: dict[tuple[int, str], dict[str, Found]] = defaultdict(dict)
-    for record in sorted(records, key=lambda each: (each.partition, each.offset)):
+    for record in _in_order(records):
         subjects[record.partition, record.key].setdefault(record.event, record)
     return (list(firsts.values()) for firsts in subjects.values())
 
 
-def _by_shape(broken: Iterable[Broken]) -> list[list[Broken]]:
-    """Cases of one promise that are alike (the same topics are involved) come together."""
-    groups: dict[tuple[Promise, tuple[str, ...]], list[Broken]] = defaultdict(list)
-    for each in broken:
-        groups[each.promise, tuple(record.topic for record in each.records)].append(each)
+def _in_order(records: Iterable[Found]) -> list[Found]:
+    return sorted(records, key=lambda each: (each.partition, each.offset))
+
+
+def _by_topics(family: Iterable[Broken]) -> list[list[Broken]]:
+    """Cases of a family that involve the same topics come together."""
+    groups: dict[tuple[str, ...], list[Broken]] = defaultdict(list)
+    for each in family:
+        groups[tuple(record.topic for record in each.records)].append(each)
     return list(groups.values())
 
 
 def _with_more(alike: Sequence[Broken]) -> Broken:
-    first = alike[0]
-    return Broken(
-        promise=first.promise,
-        says=first.says,
-        attempts=first.attempts,
-        records=first.records,
-        more=len(alike) - 1,
-    )
+    return msgspec.structs.replace(alike[0], more=len(alike) - 1)
+
+
+def _made(history: History, link: Link) -> list[Found]:
+    return [record for topic in link.writes for record in _records(history, topic)]
 
 
 def _records(history: History, topic: str) -> Sequence[Found]:

@@ -4,11 +4,10 @@ import asyncio
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from hookmill.cli import trace
 from hookmill.cli.demo_report import Report, examine, print_report, settled
 from hookmill.cli.output import err, print_json
+from hookmill.cli.sample import endpoints, free_ports, own_environment, targets
 from hookmill.cli.setup import Setup, load_setup, now_us
 from hookmill.cli.topics import apply_all
 from hookmill.cli.up import children
@@ -24,7 +24,7 @@ from hookmill.kafka.reader import reader
 from hookmill.kafka.topics import admin
 from hookmill.local.broker import LocalBroker
 from hookmill.local.demo_plan import Played, play
-from hookmill.local.simulator import Target, session
+from hookmill.local.simulator import session
 from hookmill.local.supervisor import Supervisor
 from hookmill.telemetry import logs
 
@@ -48,23 +48,7 @@ broker_port = {broker_port}
 port = {port}
 admin_port = 0
 
-[endpoints.shop-za]
-provider = "yoco"
-secrets = [{{ name = "2026-11", value = "whsec_{yoco}" }}]
-
-[endpoints.invoices]
-provider = "rehive"
-secrets = [{{ value = "{rehive}" }}]
-
-[endpoints.crypto]
-provider = "pay3"
-secrets = [{{ value = "{pay3}" }}]
-
-[endpoints.naira]
-provider = "echezona"
-secrets = [{{ value = "{echezona}" }}]
-options = {{ header = "x-echezona-signature", algorithm = "hmac-sha512", encoding = "hex" }}
-
+{endpoints}
 [handlers.ledger]
 type = "ledger"
 
@@ -88,7 +72,7 @@ async def run(*, as_json: bool, keep: bool, seed: int) -> bool:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="hookmill-demo-"))
     try:
-        with _own_environment():
+        with own_environment("HOOKMILL_KAFKA__"):
             report = await _in_folder(folder, seed=seed, as_json=as_json)
         if as_json:
             print_json({**msgspec.to_builtins(report), "seconds": time.monotonic() - began})
@@ -111,7 +95,7 @@ async def _in_folder(folder: Path, *, seed: int, as_json: bool) -> Report:
         url = supervisor.addresses["ingress"]["address"]
         err.print(f"posting to {url}/webhooks/…", markup=False)
         async with session() as client:
-            played = await play(_targets(setup, url), client, seed=seed, now_us=now_us)
+            played = await play(targets(setup, url), client, seed=seed, now_us=now_us)
         report = await _examined(setup, played, folder)
         if not as_json and (first := _first_event(played)) is not None:
             await trace.run(setup, first, since="1h", as_json=False)
@@ -127,51 +111,19 @@ async def _examined(setup: Setup, played: list[Played], folder: Path) -> Report:
         return await examine(setup, source, played, folder)
 
 
-def _targets(setup: Setup, url: str) -> dict[str, Target]:
-    return {
-        name: Target(
-            url=f"{url}/webhooks/{name}",
-            endpoint=name,
-            pack=endpoint.pack,
-            options=endpoint.options,
-            secret=setup.signing_secret(name),
-        )
-        for name, endpoint in setup.endpoints.items()
-    }
-
-
 def _first_event(played: list[Played]) -> str | None:
     return next((p.result.delivery for p in played if p.kind == "event"), None)
 
 
 def _configuration(folder: Path) -> str:
-    broker_port, port = _free_ports(2)
+    broker_port, port = free_ports(2)
     return CONFIGURATION.format(
         folder=folder,
         broker_port=broker_port,
         port=port,
         namespace=f"demo-{secrets.token_hex(3)}" if BOOTSTRAP in os.environ else "",
-        yoco=secrets.token_urlsafe(24).replace("-", "A").replace("_", "B"),
-        rehive=secrets.token_urlsafe(32),
-        pay3=secrets.token_urlsafe(48),
-        echezona=secrets.token_urlsafe(32),
+        endpoints=endpoints(),
     )
-
-
-@contextmanager
-def _own_environment() -> Iterator[None]:
-    """The demo has its own configuration: of the environment only the cluster counts."""
-    foreign = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("HOOKMILL_") and not name.upper().startswith("HOOKMILL_KAFKA__")
-    }
-    for name in foreign:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(foreign)
 
 
 @asynccontextmanager
@@ -211,14 +163,3 @@ async def _processes(setup: Setup, config: Path, folder: Path) -> AsyncIterator[
         yield supervisor
     finally:
         await supervisor.stop(timeout_secs=STOP_SECS_MAX)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -11,6 +11,7 @@ import typer
 
 from hookmill import __version__, pipeline
 from hookmill.cli import broker as broker_commands
+from hookmill.cli import chaos as chaos_command
 from hookmill.cli import configuration, demo, providers, schemas, send, tail, topics, trace
 from hookmill.cli import handle as handle_command
 from hookmill.cli import ingress as ingress_command
@@ -99,6 +100,42 @@ def demo_command(
     from what it must be.
     """
     if not _async(demo.run(as_json=as_json, keep=keep, seed=seed)):
+        raise typer.Exit(1)
+
+
+@app.command("chaos", rich_help_panel="Try it")
+def chaos(
+    seed: Annotated[int, typer.Option(help="The same seed, the same faults and business.")] = 1,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.2, help="How long to break things. Default: the short form, half one."),
+    ] = None,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these, repeatable; an unknown one lists them all."),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=1, help="New events a second, about.")] = 60.0,
+    freeze_secs_max: Annotated[
+        float, typer.Option(min=1, max=120, help="The longest that a process is stopped.")
+    ] = 30.0,
+    keep: Annotated[
+        bool, typer.Option(help="Keep the folder; it is kept after a failure.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The proof: break everything while providers post, then check every promise from outside.
+
+    Three brokers, two ingress processes, two members of each stage and the ledger run on this
+    machine; what a client was told and what lies in Kafka is compared at the end. Status 1 if any
+    promise is broken; the smallest set of records that shows it is printed.
+    """
+    wish = chaos_command.Wish(
+        seed=seed, minutes=minutes, kinds=chaos_command.kinds_of(faults or []), rate=rate,
+        freeze_secs_max=freeze_secs_max, keep=keep,
+    )  # fmt: skip
+    if faults and minutes is None:
+        raise ConfigurationError("the short form has faults of its own: give --minutes too")
+    if not _async(chaos_command.chaos(wish, as_json=as_json)):
         raise typer.Exit(1)
 
 

@@ -107,11 +107,12 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def reader(connection: Connection) -> AsyncIterator[Reader]:
-    """A reader for as long as it is needed."""
+async def reader(connection: Connection, *, committed: bool = True) -> AsyncIterator[Reader]:
+    """A reader for as long as it is needed; with `committed=False` of open and aborted
+    transactions too, whose ends are then the log's own."""
     consumer = AIOKafkaConsumer(
         **connection.arguments("hookmill-reader"),
-        isolation_level="read_committed",
+        isolation_level="read_committed" if committed else "read_uncommitted",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 * 1024 * 1024,

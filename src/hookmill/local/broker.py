@@ -125,6 +125,10 @@ class LocalBroker:
         self._known_cluster().node(node_id)
         self._kill(node_id)
 
+    def pid(self, node_id: int) -> int | None:
+        """The process id of this node, None while it does not run."""
+        return process.running_pid(self._files(node_id))
+
     def start_node(self, node_id: int, *, timeout_secs: float = 60.0, wait: bool = True) -> None:
         """Start this node if it does not run, and wait until it serves.
 

@@ -71,7 +71,7 @@ class Simulator:
         now_us: Callable[[], int],
         time_scale: float,
     ) -> None:
-        self._target = target
+        self.target = target
         self._session = session
         self._now_us = now_us
         self._time_scale = time_scale
@@ -79,9 +79,9 @@ class Simulator:
     async def deliver(self, step: Step) -> Result:
         """Deliver as the provider does: again and again until its success answer, or the
         schedule ends. Each attempt is signed anew."""
-        delays = self._target.pack.retry_delays_secs
+        delays = self.target.pack.retry_delays_secs
         for attempt in range(1, len(delays) + 2):
-            request = signed(self._target, step, at_us=self._now_us())
+            request = signed(self.target, step, at_us=self._now_us())
             result = await self.post(step, request, attempt=attempt)
             if self._succeeded(result.status) or attempt > len(delays):
                 return result
@@ -90,19 +90,19 @@ class Simulator:
 
     async def forge(self, step: Step) -> Result:
         """Post once, signed with a secret that is not the endpoint's."""
-        request = signed(self._target, step, at_us=self._now_us(), secret=WRONG_SECRET)
+        request = signed(self.target, step, at_us=self._now_us(), secret=WRONG_SECRET)
         return await self.post(step, request)
 
     async def replay_old(self, step: Step, *, age_secs: int) -> Result:
         """Post once what was signed that long ago."""
-        request = signed(self._target, step, at_us=self._now_us() - age_secs * 1_000_000)
+        request = signed(self.target, step, at_us=self._now_us() - age_secs * 1_000_000)
         return await self.post(step, request)
 
     async def post(self, step: Step, request: SignedRequest, *, attempt: int = 1) -> Result:
         """Post the request as it is; an answer that never comes has status 0."""
         try:
             async with self._session.post(
-                self._target.url, data=request.body, headers=request.headers, allow_redirects=False
+                self.target.url, data=request.body, headers=request.headers, allow_redirects=False
             ) as answer:
                 said = await answer.read()
                 status = answer.status
@@ -119,7 +119,7 @@ class Simulator:
         )
 
     def _succeeded(self, status: int) -> bool:
-        accepted = self._target.pack.success_statuses
+        accepted = self.target.pack.success_statuses
         return status in accepted if accepted is not None else 200 <= status < 300
 
 

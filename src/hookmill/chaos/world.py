@@ -1,0 +1,238 @@
+"""The running system that a plan of faults is done to: brokers, proxies, processes, state."""
+
+import asyncio
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from hookmill.chaos.faults import BROKERS, Fault, Kind, Targets
+from hookmill.chaos.proxy import Mood, Proxies
+from hookmill.local.broker import LocalBroker
+from hookmill.local.supervisor import Child, Supervisor
+
+START_SECS_MAX = 90.0
+STOP_SECS_MAX = 20.0
+ROLL_SECS_MAX = 60.0
+CORRUPT_BYTES = 64
+
+Tell = Callable[[str], None]
+
+
+class World:
+    """Three brokers behind proxies, and processes that are kept running.
+
+    `children` are all processes in the order in which they are to end; `spare` makes one more
+    member of a stage. Names are `{part}-{number}`; members with state keep it in
+    `{folder}/state/*/*/{number}/*-{part}`.
+    """
+
+    def __init__(
+        self,
+        broker: LocalBroker,
+        proxies: Proxies,
+        broker_ports: Sequence[int],
+        folder: Path,
+        *,
+        children: Sequence[Child],
+        spare: Callable[[str, str], Child],
+        stages: Sequence[str],
+        seed: int,
+        tell: Tell,
+    ) -> None:
+        self._broker = broker
+        self._proxies = proxies
+        self._broker_ports = broker_ports
+        self._folder = folder
+        self._children = {child.name: child for child in children}
+        self._spare = spare
+        self._stages = stages
+        self._chance = random.Random(f"world {seed}")
+        self._tell = tell
+        self._scaling = asyncio.Lock()
+        self._frozen: set[int] = set()
+        self._full: dict[int, tuple[int, int]] = {}
+        self.ended: list[str] = []
+        self.supervisor = Supervisor(
+            children,
+            log_dir=folder / "logs",
+            environ=os.environ,
+            tell=self._listen,
+            pause_secs_max=2.0,
+        )
+
+    @property
+    def targets(self) -> Targets:
+        """What can be hit."""
+        names = list(self._children)
+        stateful = [each for each in names if each.rpartition("-")[0] in self._stages]
+        return Targets(
+            processes=names,
+            stateful=stateful,
+            writing=[*stateful, *(each for each in names if each.startswith("handler-"))],
+            stages=self._stages,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start every process, and stop everything at the end, brokers included."""
+        try:
+            await self.supervisor.start(timeout_secs=START_SECS_MAX)
+            yield
+        finally:
+            await self.supervisor.stop(timeout_secs=STOP_SECS_MAX)
+
+    async def do(self, fault: Fault) -> None:
+        """Do it, and undo it when its time is over."""
+        self._tell(f"{fault.at_secs:6.1f} s  {fault}")
+        await self._doing(fault)
+
+    async def heal(self) -> None:
+        """End every fault that still lasts: everything runs, nothing stands in the way."""
+        for pid in list(self._frozen):
+            self._signal(pid, signal.SIGCONT)
+        for pid in list(self._full):
+            self._give_room(pid)
+        for port in self._broker_ports:
+            self._proxies.before(port).set_mood(Mood.FAIR)
+        await self._start_brokers(range(1, BROKERS + 1), wait=True)
+
+    def _doing(self, fault: Fault) -> Coroutine[Any, Any, None]:
+        match fault.kind:
+            case Kind.KILL:
+                return self._kill(fault.target)
+            case Kind.FREEZE:
+                return self._freeze(self.supervisor.pid(fault.target), fault.for_secs)
+            case Kind.FREEZE_BROKER:
+                return self._freeze(self._broker.pid(fault.brokers[0]), fault.for_secs)
+            case Kind.KILL_BROKER | Kind.NO_QUORUM | Kind.ALL_BROKERS:
+                return self._kill_brokers(fault.brokers, fault.for_secs)
+            case Kind.DELETE_STATE:
+                return self._kill(fault.target, then=shutil.rmtree)
+            case Kind.CORRUPT_STATE:
+                return self._kill(fault.target, then=self._corrupt)
+            case Kind.FULL_DISK:
+                return self._fill_disk(fault.target, fault.for_secs)
+            case Kind.SLOW_BROKER:
+                return self._in_mood(fault, Mood.SLOW)
+            case Kind.DROP_ANSWERS:
+                return self._in_mood(fault, Mood.DEAF)
+            case Kind.CUT_BROKER:
+                return self._in_mood(fault, Mood.CUT)
+            case Kind.ROLLING_RESTART:
+                return self._roll()
+            case Kind.SCALE:
+                return self._scale(fault.target, fault.for_secs)
+
+    async def _kill(self, name: str, *, then: Callable[[Path], Any] | None = None) -> None:
+        """SIGKILL; `then` is done to its state folders before it is started again."""
+        pid = self.supervisor.pid(name)
+        if pid is None:
+            return
+        self._signal(pid, signal.SIGKILL)
+        if then is None:
+            return
+        while self.supervisor.pid(name) == pid:
+            await asyncio.sleep(0.01)
+        part, _, number = name.rpartition("-")
+        for folder in self._folder.glob(f"state/*/*/{number}/*-{part}"):
+            then(folder)
+
+    def _corrupt(self, folder: Path) -> None:
+        """Overwrite a piece of half of the files, in a place that may be anywhere."""
+        files = sorted(each for each in folder.rglob("*") if each.is_file() and each.stat().st_size)
+        for file in self._chance.sample(files, (len(files) + 1) // 2):
+            with file.open("r+b") as opened:
+                opened.seek(self._chance.randrange(file.stat().st_size))
+                opened.write(self._chance.randbytes(CORRUPT_BYTES))
+
+    async def _freeze(self, pid: int | None, seconds: float) -> None:
+        if pid is None:
+            return
+        self._frozen.add(pid)
+        self._signal(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._signal(pid, signal.SIGCONT)
+            self._frozen.discard(pid)
+
+    async def _kill_brokers(self, ids: Sequence[int], seconds: float) -> None:
+        for each in ids:
+            await asyncio.to_thread(self._broker.kill_node, each)
+        await asyncio.sleep(seconds)
+        await self._start_brokers(ids, wait=False)
+
+    async def _start_brokers(self, ids: Sequence[int], *, wait: bool) -> None:
+        for each in ids:
+            await asyncio.to_thread(self._broker.start_node, each, wait=False)
+        if wait:
+            await asyncio.to_thread(self._broker.start)
+
+    async def _in_mood(self, fault: Fault, mood: Mood) -> None:
+        proxy = self._proxies.before(self._broker_ports[fault.brokers[0] - 1])
+        proxy.set_mood(mood, delay_secs=fault.delay_secs)
+        try:
+            await asyncio.sleep(fault.for_secs)
+        finally:
+            proxy.set_mood(Mood.FAIR)
+
+    async def _fill_disk(self, name: str, seconds: float) -> None:
+        """No file of the process may grow or be written, as on a disk without room."""
+        pid = self.supervisor.pid(name)
+        if pid is None or pid in self._full:
+            return
+        try:
+            soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+        except ProcessLookupError:
+            return
+        self._full[pid] = (soft, hard)
+        await asyncio.sleep(seconds)
+        self._give_room(pid)
+
+    def _give_room(self, pid: int) -> None:
+        limits = self._full.pop(pid, None)
+        if limits is not None:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+    async def _roll(self) -> None:
+        """SIGTERM, and start, one after another, each when the one before it works again."""
+        async with self._scaling:
+            for child in list(self._children.values()):
+                await self.supervisor.remove(child.name, timeout_secs=STOP_SECS_MAX)
+                self.supervisor.add(child)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ROLL_SECS_MAX):
+                        await self.supervisor.until_started(child.name)
+
+    async def _scale(self, stage: str, seconds: float) -> None:
+        """From two members to one, to three, to one, and back to two."""
+        ours = [child for name, child in self._children.items() if name.rpartition("-")[0] == stage]
+        extra = [self._spare(stage, f"extra-{number}") for number in (1, 2)]
+        async with self._scaling:
+            await self.supervisor.remove(ours[1].name, timeout_secs=STOP_SECS_MAX)
+            await asyncio.sleep(seconds)
+            for child in extra:
+                self.supervisor.add(child)
+            await asyncio.sleep(seconds)
+            for child in extra:
+                await self.supervisor.remove(child.name, timeout_secs=STOP_SECS_MAX)
+            await asyncio.sleep(seconds)
+            self.supervisor.add(ours[1])
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def _listen(self, name: str, line: str) -> None:
+        """Whoever ends without having been killed is noted."""
+        if line.startswith("died (status"):
+            self.ended.append(f"{name} {line}")
+            self._tell(f"          {name} {line}")
