@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON ?= python3
+SEED ?= 1
+MINUTES ?= 5
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -24,6 +26,9 @@ up: setup ## every process of hookmill.toml, kept running
 test: setup ## every test, those on the real broker included
 	@$(BIN)/pytest
 
+chaos: setup ## break everything and check every promise: SEED=1 MINUTES=5 FAULTS=kill,freeze
+	@$(BIN)/hookmill chaos --seed $(SEED) --minutes $(MINUTES) $(if $(FAULTS),--faults $(FAULTS))
+
 check: $(READY) ## format, lint, types, import rules, schemas
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -42,4 +47,4 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 clean: ## what the targets made
 	rm -rf .venv .hookmill .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo up test check format lock clean
+.PHONY: help setup demo up test chaos check format lock clean

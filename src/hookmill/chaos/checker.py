@@ -171,8 +171,8 @@ def _ended_twice(history: History, link: Link) -> Iterator[Broken]:
 
 def _lost(history: History, link: Link) -> Iterator[Broken]:
     """Every record that went in came out."""
-    made = _made(history, link)
-    for record, how in _fates(history, link).items():
+    fates = _fates(history, link)
+    for record, how in fates.items():
         if how == "open":
             says = (
                 f"{link.name} read {_place(record)} (event {record.event}) and nothing came "
@@ -180,9 +180,9 @@ def _lost(history: History, link: Link) -> Iterator[Broken]:
             )
             yield Broken(promise=Promise.COMPLETE, says=says, records=(record,))
     for topic in link.every:
-        there = _events(_records(history, topic))
-        for record in made:
-            if record.event not in there:
+        missing = _events(fates) - _events(_records(history, topic))
+        for record in _made(history, link):
+            if record.event in missing:
                 says = f"event {record.event} is in {record.topic} and not in {topic}"
                 yield Broken(promise=Promise.COMPLETE, says=says, records=(record,))
 

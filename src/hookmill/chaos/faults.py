@@ -57,7 +57,7 @@ SHORT = (
 
 BROKERS = 3
 FREEZE_SECS = (1.0, 30.0)
-AWAY_SECS = (3.0, 12.0)
+AWAY_SECS = (2.0, 9.0)
 DELAY_SECS = (0.02, 0.25)
 
 
@@ -108,7 +108,7 @@ def plan(
         if kind in OF_BROKERS:
             at_secs = max(at_secs, brokers_free_secs)
             fault = msgspec.structs.replace(fault, at_secs=at_secs)
-            brokers_free_secs = at_secs + fault.for_secs + chance.uniform(4.0, 10.0)
+            brokers_free_secs = at_secs + fault.for_secs + chance.uniform(2.0, 6.0)
         faults.append(fault)
         at_secs += chance.uniform(1.0, 6.0)
     return faults

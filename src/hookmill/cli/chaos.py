@@ -71,8 +71,12 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     keep: bool
 
 
-def kinds_of(names: Sequence[str]) -> list[Kind]:
-    """The faults of those names, all of them without any; raises ConfigurationError for others."""
+def kinds_of(text: str | None) -> list[Kind]:
+    """The faults of those names, with commas between, all of them for None.
+
+    Raises ConfigurationError that lists them all for a name that is none.
+    """
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
     unknown = [name for name in names if name not in MEANINGS]
     if unknown:
         known = "\n".join(f"  {kind:<16} {meaning}" for kind, meaning in MEANINGS.items())

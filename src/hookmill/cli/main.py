@@ -111,8 +111,10 @@ def chaos(
         typer.Option(min=0.2, help="How long to break things. Default: the short form, half one."),
     ] = None,
     faults: Annotated[
-        list[str] | None,
-        typer.Option(help="Only these, repeatable; an unknown one lists them all."),
+        str | None,
+        typer.Option(
+            help="Only these, with commas between; `--faults help` lists them.", show_default=False
+        ),
     ] = None,
     rate: Annotated[float, typer.Option(min=1, help="New events a second, about.")] = 60.0,
     freeze_secs_max: Annotated[
@@ -130,7 +132,7 @@ def chaos(
     promise is broken; the smallest set of records that shows it is printed.
     """
     wish = chaos_command.Wish(
-        seed=seed, minutes=minutes, kinds=chaos_command.kinds_of(faults or []), rate=rate,
+        seed=seed, minutes=minutes, kinds=chaos_command.kinds_of(faults), rate=rate,
         freeze_secs_max=freeze_secs_max, keep=keep,
     )  # fmt: skip
     if faults and minutes is None:
