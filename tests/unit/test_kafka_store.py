@@ -232,3 +232,16 @@ def test_a_released_instance_can_be_locked_again(tmp_path: Path) -> None:
     assert second.folder == tmp_path / "blue" / "hookmill-dedup"
     assert (second.folder / "3").is_dir()
     second.release()
+
+
+def test_a_folder_that_this_process_holds_is_not_taken_for_damaged(folder: Path) -> None:
+    """An earlier worker of the same partition may still be closing it."""
+    first = filled(folder)
+    with pytest.raises(Exception, match="lock hold"):
+        RocksStore(folder)
+
+    assert first.get_many([b"7"]).keys() == {b"7"}
+    first.close()
+    second = RocksStore(folder)
+    assert second.get_many([b"7"]).keys() == {b"7"}
+    second.close()

@@ -88,9 +88,9 @@ class KafkaPort:
             max_partition_fetch_bytes=RESTORE_FETCH_BYTES,
         )
         consumer.assign([self._changelog])
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            await consumer.start()
         try:
+            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                await consumer.start()
             consumer.seek(self._changelog, start)
             patience = Patience()
             while (position := await self._position(consumer)) < end:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from hookmill.core.record import Output
 
@@ -62,6 +63,9 @@ async def stop(producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(STOP_TIMEOUT_SECS):
             await producer.stop()
             return
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(STOP_TIMEOUT_SECS):
-            await producer.client.close()
+    # `stop` waits for batches that no broker takes: end what it did not come to
+    producer._message_accumulator.fail_all(KafkaError("the producer was stopped"))
+    for closing in (producer._sender.close, producer.client.close):
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(STOP_TIMEOUT_SECS):
+                await closing()

@@ -55,7 +55,7 @@ class RocksStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._db = self._open()
+        self._db: Any = self._open()
         self._failed = self._damaged = False
 
     def bookmark(self) -> Bookmark | None:
@@ -98,8 +98,10 @@ class RocksStore:
 
     def close(self) -> None:
         """Close the database; what it can no longer write is in the changelog."""
-        with contextlib.suppress(Exception):
-            self._db.close()
+        closing, self._db = self._db, None  # a failed close keeps RocksDB's lock while it lives
+        if closing is not None:
+            with contextlib.suppress(Exception):
+                closing.close()
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -122,7 +124,9 @@ class RocksStore:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             return Rdict(str(self._folder), _options())
-        except Exception:
+        except Exception as error:
+            if "lock hold" in str(error):  # by ourselves, elsewhere in this process
+                raise
             # The instance's lock is ours, so nobody else has it open: it is damaged.
             shutil.rmtree(self._folder, ignore_errors=True)
             return Rdict(str(self._folder), _options())
