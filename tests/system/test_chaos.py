@@ -21,7 +21,7 @@ def test_every_promise_holds_while_everything_is_broken(seed: int) -> None:
 
     assert report["seed"] == seed
     assert set(report["faults"]) == {
-        "kill", "freeze", "drop-answers", "corrupt-state", "kill-broker", "full-disk",
+        "kill", "refuse-writes", "zombie", "corrupt-state", "drop-answers", "full-disk",
         "delete-state", "no-quorum",
     }  # fmt: skip
     verdict = report["verdict"]

@@ -4,13 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookmill.chaos.faults import MEANINGS, OF_BROKERS, SHORT, Fault, Kind, Targets, plan, short
+from hookmill.chaos.faults import (
+    MEANINGS,
+    OF_BROKERS,
+    SESSION_SECS,
+    SHORT,
+    Fault,
+    Kind,
+    Targets,
+    plan,
+    short,
+)
 
 TARGETS = Targets(
     processes=["ingress-1", "dedup-1", "dedup-2", "handler-ledger"],
     stateful=["dedup-1", "dedup-2"],
     writing=["dedup-1", "dedup-2", "handler-ledger"],
     stages=["dedup"],
+    topics=["webhooks-unique"],
 )
 
 
@@ -72,13 +83,13 @@ def test_only_the_kinds_that_were_asked_for() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_short_form_has_each_of_its_faults_once(seed: int) -> None:
-    """Its freeze outlasts the group's session, so that a zombie comes back."""
+    """Its zombie outlasts the group's session, so that there are two owners."""
     faults = short(seed, TARGETS)
 
     assert [fault.kind for fault in faults] == list(SHORT)
-    [frozen] = [fault for fault in faults if fault.kind is Kind.FREEZE]
-    assert frozen.for_secs > 6
-    assert frozen.target in TARGETS.stateful
+    [zombie] = [fault for fault in faults if fault.kind is Kind.ZOMBIE]
+    assert zombie.for_secs > SESSION_SECS
+    assert zombie.target in TARGETS.stateful
 
 
 def test_a_fault_says_what_it_does() -> None:

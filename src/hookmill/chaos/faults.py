@@ -12,6 +12,7 @@ class Kind(StrEnum):
 
     KILL = "kill"
     FREEZE = "freeze"
+    ZOMBIE = "zombie"
     KILL_BROKER = "kill-broker"
     FREEZE_BROKER = "freeze-broker"
     NO_QUORUM = "no-quorum"
@@ -22,6 +23,7 @@ class Kind(StrEnum):
     SLOW_BROKER = "slow-broker"
     DROP_ANSWERS = "drop-answers"
     CUT_BROKER = "cut-broker"
+    REFUSE_WRITES = "refuse-writes"
     ROLLING_RESTART = "rolling-restart"
     SCALE = "scale"
 
@@ -29,6 +31,7 @@ class Kind(StrEnum):
 MEANINGS = {
     Kind.KILL: "SIGKILL of a process; it is started again",
     Kind.FREEZE: "SIGSTOP of a process for a while, then SIGCONT: a zombie that goes on",
+    Kind.ZOMBIE: "SIGSTOP of a stage's member until another takes over, slowly: both at once",
     Kind.KILL_BROKER: "SIGKILL of one broker; it comes back after a while",
     Kind.FREEZE_BROKER: "SIGSTOP of one broker for a while: its clients hang",
     Kind.NO_QUORUM: "SIGKILL of two brokers at once: nothing can be kept until they are back",
@@ -39,6 +42,7 @@ MEANINGS = {
     Kind.SLOW_BROKER: "everything to and from one broker is delayed",
     Kind.DROP_ANSWERS: "one broker does what it is asked and its answers are lost",
     Kind.CUT_BROKER: "one broker's connections are cut and refused, though it runs",
+    Kind.REFUSE_WRITES: "the brokers refuse every record for one topic of a stage",
     Kind.ROLLING_RESTART: "SIGTERM of every process, one after another",
     Kind.SCALE: "a stage gets two more members, then loses all but one, then is as before",
 }
@@ -46,12 +50,11 @@ MEANINGS = {
 
 OF_BROKERS = {
     Kind.KILL_BROKER, Kind.FREEZE_BROKER, Kind.NO_QUORUM, Kind.ALL_BROKERS, Kind.SLOW_BROKER,
-    Kind.DROP_ANSWERS, Kind.CUT_BROKER,
+    Kind.DROP_ANSWERS, Kind.CUT_BROKER, Kind.ZOMBIE,
 }  # fmt: skip
-OF_STATE = {Kind.DELETE_STATE, Kind.CORRUPT_STATE}
 SHORT = (
-    Kind.KILL, Kind.FREEZE, Kind.DROP_ANSWERS, Kind.CORRUPT_STATE, Kind.KILL_BROKER,
-    Kind.FULL_DISK, Kind.DELETE_STATE, Kind.NO_QUORUM,
+    Kind.KILL, Kind.REFUSE_WRITES, Kind.ZOMBIE, Kind.CORRUPT_STATE, Kind.FULL_DISK,
+    Kind.DELETE_STATE, Kind.DROP_ANSWERS, Kind.NO_QUORUM,
 )  # fmt: skip
 """The faults that take the engine through all of its states, in the order of the short form."""
 
@@ -59,6 +62,9 @@ BROKERS = 3
 FREEZE_SECS = (1.0, 30.0)
 AWAY_SECS = (2.0, 9.0)
 DELAY_SECS = (0.02, 0.25)
+SESSION_SECS = 6.0
+"""The session timeout of the groups: who is silent for longer loses its partitions."""
+TAKING_OVER_SECS = (0.3, 3.0)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,12 +85,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be hit: processes by name, which of them hold state, and the stages."""
+    """What can be hit: processes by name, which of them hold state, which write to a disk, the
+    stages and the topics that they write."""
 
     processes: Sequence[str]
     stateful: Sequence[str]
     writing: Sequence[str]
     stages: Sequence[str]
+    topics: Sequence[str]
 
 
 def plan(
@@ -120,11 +128,7 @@ def short(seed: int, targets: Targets) -> list[Fault]:
     faults, at_secs = [], 1.0
     for kind in SHORT:
         fault = _fault(chance, kind, targets, at_secs, freeze_secs_max=9.0)
-        if kind is Kind.FREEZE:  # longer than the session, so that it comes back as a zombie
-            fault = msgspec.structs.replace(
-                fault, target=chance.choice(list(targets.stateful)), for_secs=8.0
-            )
-        elif fault.for_secs:
+        if fault.for_secs and kind is not Kind.ZOMBIE:
             fault = msgspec.structs.replace(fault, for_secs=4.0)
         faults.append(fault)
         at_secs += 3.5
@@ -143,6 +147,16 @@ def _fault(
             for_secs = chance.uniform(FREEZE_SECS[0], min(FREEZE_SECS[1], freeze_secs_max))
             target = chance.choice(list(targets.processes))
             return Fault(at_secs=at_secs, kind=kind, target=target, for_secs=for_secs)
+        case Kind.ZOMBIE:
+            for_secs = SESSION_SECS + chance.uniform(*TAKING_OVER_SECS)
+            delay_secs = chance.uniform(0.05, 0.2)
+            target = chance.choice(list(targets.stateful))
+            return Fault(
+                at_secs=at_secs, kind=kind, target=target, for_secs=for_secs, delay_secs=delay_secs
+            )
+        case Kind.REFUSE_WRITES:
+            target = chance.choice(list(targets.topics))
+            return Fault(at_secs=at_secs, kind=kind, target=target, for_secs=away)
         case Kind.DELETE_STATE | Kind.CORRUPT_STATE:
             return Fault(at_secs=at_secs, kind=kind, target=chance.choice(list(targets.stateful)))
         case Kind.FULL_DISK:

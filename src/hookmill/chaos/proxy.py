@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from enum import Enum
+from typing import Any
 
 HOST = "127.0.0.1"
 CHUNK_BYTES = 64 * 1024
@@ -63,7 +64,7 @@ class Proxy:
     def __init__(self, broker_port: int) -> None:
         self._broker_port = broker_port
         self._server: asyncio.Server | None = None
-        self._passing: set[asyncio.Task[None]] = set()
+        self._connected: dict[asyncio.StreamWriter, asyncio.Task[Any]] = {}
         self._mood = Mood.FAIR
         self._delay_secs = 0.0
 
@@ -79,36 +80,42 @@ class Proxy:
 
     async def close(self) -> None:
         """Cut everything and stop."""
-        passing = list(self._passing)
-        self._cut()
-        if passing:
-            await asyncio.wait(passing)
         if self._server is not None:
             self._server.close()
+        self._cut()
+        if self._connected:
+            await asyncio.wait(list(self._connected.values()))
 
     def _cut(self) -> None:
-        for task in self._passing:
-            task.cancel()
+        for writer in self._connected:
+            writer.transport.abort()
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._passing.add(task)
-        broker: asyncio.StreamWriter | None = None
+        self._connected[writer] = task
         try:
-            if self._mood is Mood.CUT:
-                return
-            answers, broker = await asyncio.open_connection(HOST, self._broker_port)
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass(reader, broker, answering=False))
-                both.create_task(self._pass(answers, writer, answering=True))
-        except* (OSError, asyncio.CancelledError):
-            pass  # either side is gone, or is to be: both sockets are closed below
+            if self._mood is not Mood.CUT:
+                await self._connect(reader, writer)
         finally:
-            self._passing.discard(task)
-            for each in (writer, broker):
-                if each is not None:
-                    each.transport.abort()
+            del self._connected[writer]
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on in both directions until one side ends."""
+        with contextlib.suppress(OSError):  # the broker is down: the client's connection ends
+            answers, broker = await asyncio.open_connection(HOST, self._broker_port)
+            passing = [
+                asyncio.ensure_future(self._pass(reader, broker, answering=False)),
+                asyncio.ensure_future(self._pass(answers, writer, answering=True)),
+            ]
+            try:
+                await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                broker.transport.abort()
+                for each in passing:
+                    each.cancel()
+                await asyncio.gather(*passing, return_exceptions=True)
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answering: bool
@@ -120,6 +127,3 @@ class Proxy:
                 continue
             writer.write(data)
             await writer.drain()
-        with contextlib.suppress(OSError):
-            writer.write_eof()
-        raise ConnectionResetError("one side has closed")

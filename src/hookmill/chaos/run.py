@@ -98,6 +98,7 @@ async def _settled(look: Look, tell: Callable[[str], None]) -> tuple[Observed, V
     """The verdict once it is good; or the last one, when nothing moves any more."""
     began = moved = time.monotonic()
     before: object = None
+    told = ""
     while True:
         await asyncio.sleep(LOOK_SECS)
         now = await look.positions()
@@ -110,7 +111,9 @@ async def _settled(look: Look, tell: Callable[[str], None]) -> tuple[Observed, V
         still_secs = time.monotonic() - moved
         if verdict.good or still_secs > STILL_SECS_MAX or moved - began > SETTLE_SECS_MAX:
             return observed, verdict
-        tell(f"not through yet: {verdict.broken[0].says}")
+        if verdict.broken[0].says != told:
+            told = verdict.broken[0].says
+            tell(f"not through yet: {told}")
 
 
 async def _until(at: float, playing: asyncio.Future[None]) -> None:

@@ -7,12 +7,13 @@ import random
 import resource
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from hookmill.chaos.faults import BROKERS, Fault, Kind, Targets
+from hookmill.chaos.faults import BROKERS, SESSION_SECS, TAKING_OVER_SECS, Fault, Kind, Targets
 from hookmill.chaos.proxy import Mood, Proxies
+from hookmill.core.errors import KafkaUnavailable
 from hookmill.local.broker import LocalBroker
 from hookmill.local.supervisor import Child, Supervisor
 
@@ -29,7 +30,8 @@ class World:
 
     `children` are all processes in the order in which they are to end; `spare` makes one more
     member of a stage. Names are `{part}-{number}`; members with state keep it in
-    `{folder}/state/*/*/{number}/*-{part}`.
+    `{folder}/state/*/*/{number}/*-{part}`. `refuse` makes the brokers refuse every record for one
+    of the topics, or take them again.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class World:
         children: Sequence[Child],
         spare: Callable[[str, str], Child],
         stages: Sequence[str],
+        topics: Sequence[str],
+        refuse: Callable[[str, bool], Awaitable[None]],
         seed: int,
         tell: Tell,
     ) -> None:
@@ -52,6 +56,9 @@ class World:
         self._children = {child.name: child for child in children}
         self._spare = spare
         self._stages = stages
+        self._topics = topics
+        self._refuse = refuse
+        self._refusing: set[str] = set()
         self._chance = random.Random(f"world {seed}")
         self._tell = tell
         self._scaling = asyncio.Lock()
@@ -76,6 +83,7 @@ class World:
             stateful=stateful,
             writing=[*stateful, *(each for each in names if each.startswith("handler-"))],
             stages=self._stages,
+            topics=self._topics,
         )
 
     @contextlib.asynccontextmanager
@@ -101,6 +109,8 @@ class World:
         for port in self._broker_ports:
             self._proxies.before(port).set_mood(Mood.FAIR)
         await self._start_brokers(range(1, BROKERS + 1), wait=True)
+        for topic in list(self._refusing):
+            await self._take_again(topic)
 
     def _doing(self, fault: Fault) -> Coroutine[Any, Any, None]:
         match fault.kind:
@@ -108,6 +118,10 @@ class World:
                 return self._kill(fault.target)
             case Kind.FREEZE:
                 return self._freeze(self.supervisor.pid(fault.target), fault.for_secs)
+            case Kind.ZOMBIE:
+                return self._zombie(fault)
+            case Kind.REFUSE_WRITES:
+                return self._refuse_writes(fault.target, fault.for_secs)
             case Kind.FREEZE_BROKER:
                 return self._freeze(self._broker.pid(fault.brokers[0]), fault.for_secs)
             case Kind.KILL_BROKER | Kind.NO_QUORUM | Kind.ALL_BROKERS:
@@ -161,6 +175,36 @@ class World:
         finally:
             self._signal(pid, signal.SIGCONT)
             self._frozen.discard(pid)
+
+    async def _zombie(self, fault: Fault) -> None:
+        """It wakes while another member takes over, each step of which takes its time."""
+        proxies = [self._proxies.before(port) for port in self._broker_ports]
+        freezing = asyncio.ensure_future(
+            self._freeze(self.supervisor.pid(fault.target), fault.for_secs)
+        )
+        try:
+            await asyncio.sleep(SESSION_SECS - 1.0)
+            for proxy in proxies:
+                proxy.set_mood(Mood.SLOW, delay_secs=fault.delay_secs)
+            await freezing
+            await asyncio.sleep(TAKING_OVER_SECS[1])
+        finally:
+            freezing.cancel()
+            for proxy in proxies:
+                proxy.set_mood(Mood.FAIR)
+
+    async def _refuse_writes(self, topic: str, seconds: float) -> None:
+        """Until the broker takes the change back it may be out itself; then `heal` does it."""
+        self._refusing.add(topic)
+        with contextlib.suppress(KafkaUnavailable, TimeoutError):
+            await self._refuse(topic, True)
+        await asyncio.sleep(seconds)
+        with contextlib.suppress(KafkaUnavailable, TimeoutError):
+            await self._take_again(topic)
+
+    async def _take_again(self, topic: str) -> None:
+        await self._refuse(topic, False)
+        self._refusing.discard(topic)
 
     async def _kill_brokers(self, ids: Sequence[int], seconds: float) -> None:
         for each in ids:

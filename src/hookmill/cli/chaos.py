@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from hookmill import pipeline
-from hookmill.chaos.faults import BROKERS, MEANINGS, Fault, Kind, plan, short
+from hookmill.chaos.faults import BROKERS, MEANINGS, SESSION_SECS, Fault, Kind, plan, short
 from hookmill.chaos.history import Broken
 from hookmill.chaos.observe import LEDGER, observe, positions
 from hookmill.chaos.proxy import HOST, Proxies
@@ -25,6 +25,7 @@ from hookmill.cli.setup import Setup, load_setup, now_us
 from hookmill.cli.topics import apply_all
 from hookmill.core.errors import ConfigurationError
 from hookmill.kafka.reader import reader
+from hookmill.kafka.topics import admin
 from hookmill.local.broker import LocalBroker
 from hookmill.local.supervisor import Child
 from hookmill.telemetry import logs
@@ -33,6 +34,8 @@ SHORT_SECS = 32.0
 SHORT_RATE = 60.0
 LANES = 6
 MEMBERS = 2
+MARKER_BYTES_MAX = "256"
+"""A marker's batch is 78 bytes, no event is this small."""
 
 CONFIGURATION = """\
 allow_inline_secrets = true
@@ -41,7 +44,7 @@ allow_inline_secrets = true
 bootstrap_servers = [{servers}]
 partitions = 4
 replication_factor = 3
-session_timeout_secs = 6.0
+session_timeout_secs = {session_secs}
 
 [local]
 dir = "{folder}"
@@ -109,7 +112,9 @@ async def _in_folder(folder: Path, wish: Wish) -> Report:
         config = folder / "hookmill.toml"
         servers = ", ".join(f'"{HOST}:{proxies.port_for(port)}"' for port in ports)
         config.write_text(
-            CONFIGURATION.format(servers=servers, folder=folder, endpoints=endpoints())
+            CONFIGURATION.format(
+                servers=servers, folder=folder, endpoints=endpoints(), session_secs=SESSION_SECS
+            )
         )
         setup = load_setup(config)
         logs.configure(setup.config.log, part="chaos")
@@ -123,6 +128,8 @@ async def _in_folder(folder: Path, wish: Wish) -> Report:
             children=_children(config, doors),
             spare=partial(_stage, config),
             stages=list(pipeline.STAGES),
+            topics=[pipeline.UNIQUE, pipeline.NORMALIZED, *pipeline.KIND_TOPICS.values()],
+            refuse=partial(_refuse, setup),
             seed=wish.seed,
             tell=_tell,
         )
@@ -191,6 +198,20 @@ def _look(setup: Setup, folder: Path, traffic: Traffic) -> Look:
             ledger=folder / "ledger.db",
         ),
     )
+
+
+async def _refuse(setup: Setup, topic: str, refusing: bool) -> None:
+    """Let the topic take no record of ours, or again what it must take.
+
+    Markers of transactions must pass: a broker gives up for good on one that is refused (Kafka
+    4.3.1), and their transaction then stays open.
+    """
+    [want] = [each for each in setup.wanted() if each.name == setup.names.topic(topic)]
+    if refusing:
+        settings = {**want.settings, "max.message.bytes": MARKER_BYTES_MAX}
+        want = msgspec.structs.replace(want, settings=settings)
+    async with admin(setup.connection()) as client:
+        await client.apply([want], await client.find([want.name]))
 
 
 def _children(config: Path, doors: Sequence[int]) -> list[Child]:

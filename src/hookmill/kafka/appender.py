@@ -26,7 +26,9 @@ from hookmill.telemetry.logs import say
 LINGER_SECS = 0.003
 BATCH_BYTES_MAX = 256 * 1024
 REQUEST_TIMEOUT_MS = 4_000
+SEND_SECS_MAX = 30.0
 PROBE_SECS = 0.25
+TRIALS_MAX = 5
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -90,6 +92,11 @@ class Appender:
 
     async def connect(self) -> None:
         """Connect and resolve the topics' partitions; raises KafkaError while none answers."""
+        self._producer = await self._connected()
+        self.breaker = Breaker(closed=True)
+        catalog.BREAKER_OPEN.set(0)
+
+    async def _connected(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             **self._connection.arguments("hookmill-ingress"),
             acks="all",
@@ -107,9 +114,7 @@ class Appender:
         except BaseException:
             await stop(producer)
             raise
-        self._producer = producer
-        self.breaker = Breaker(closed=True)
-        catalog.BREAKER_OPEN.set(0)
+        return producer
 
     @property
     def available(self) -> bool:
@@ -144,6 +149,8 @@ class Appender:
     def _add(self, topic: str, output: Output, deadline: float) -> _OpenBatch:
         partition = partition_of(output.key, self._partitions)
         lane = self._lanes.setdefault((topic, partition), _Lane())
+        if lane.open is not None and lane.open.done.done():
+            lane.open = None  # given up behind a stuck one: what joined it would never be tried
         if lane.open is None or not _fits(lane.open, output):
             if lane.open is not None:
                 lane.full.append(lane.open)
@@ -175,8 +182,9 @@ class Appender:
             return  # given up while it waited: the providers were told to try again
         began = time.perf_counter()
         try:
-            sent = await self._producer.send_batch(batch.builder, topic, partition=partition)
-            await sent
+            async with asyncio.timeout(SEND_SECS_MAX):  # aiokafka's own limit is far below it
+                sent = await self._producer.send_batch(batch.builder, topic, partition=partition)
+                await sent
         except (KafkaError, TimeoutError, ConnectionError, OSError) as error:
             self._fail(batch, f"{type(error).__name__}: {error}")
         else:
@@ -201,11 +209,31 @@ class Appender:
             self._prober = asyncio.ensure_future(self._probe())
 
     async def _probe(self) -> None:
-        """While the breaker is not closed: as soon as every partition has a leader, let one try."""
+        """While the breaker is not closed: as soon as every partition has a leader, let one try.
+
+        A producer that fails again and again with leaders there may be dead for good (any
+        unexpected error in its sender ends it): another one takes its place.
+        """
+        trials = 0
         while self.breaker.state is not State.CLOSED:
             await asyncio.sleep(PROBE_SECS)
-            if self.breaker.state is State.OPEN and await self._leaders_known():
-                self.breaker.probed()
+            if self.breaker.state is not State.OPEN or not await self._leaders_known():
+                continue
+            if trials and trials % TRIALS_MAX == 0:
+                await self._renew()
+            trials += 1
+            self.breaker.probed()
+
+    async def _renew(self) -> None:
+        """Put another producer in place of this one; without a connection this one stays."""
+        try:
+            producer = await self._connected()
+        except (KafkaError, TimeoutError, OSError):
+            return
+        assert self._producer is not None
+        old, self._producer = self._producer, producer
+        say("producer_renewed")
+        await stop(old)
 
     async def _leaders_known(self) -> bool:
         assert self._producer is not None

@@ -58,14 +58,15 @@ def _append(batch: Any, output: Output) -> bool:
 
 
 async def stop(producer: AIOKafkaProducer) -> None:
-    """Stop a producer within a time limit, whatever state it is in."""
+    """Stop a producer within a time limit, whatever state it is in; who waits for it is told."""
+    stopped = False
     with contextlib.suppress(TimeoutError, Exception):
         async with asyncio.timeout(STOP_TIMEOUT_SECS):
             await producer.stop()
-            return
-    # `stop` waits for batches that no broker takes: end what it did not come to
+            stopped = True
+    # its own `stop` leaves batches behind that no broker took, or that a dead sender never sent
     producer._message_accumulator.fail_all(KafkaError("the producer was stopped"))
-    for closing in (producer._sender.close, producer.client.close):
+    for closing in () if stopped else (producer._sender.close, producer.client.close):
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_TIMEOUT_SECS):
                 await closing()
