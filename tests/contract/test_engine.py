@@ -330,6 +330,21 @@ async def test_a_changelog_made_anew_makes_the_store_be_rebuilt(tmp_path: Path) 
     assert await new.unique() == ["a", "x", "y", "b"]
 
 
+async def test_a_store_without_a_bookmark_is_nobodys(tmp_path: Path) -> None:
+    """Its bookmark is of another format, its keys are another changelog's: none of them counts."""
+    old = Engine(MemoryLog(), tmp_path)
+    await old.feed("a", "b")
+    await old.run()
+    store = RocksStore(tmp_path / "store")
+    store._db.put(b"\x00bookmark", b"of another format")
+    store.close()
+    new = Engine(MemoryLog(), tmp_path)
+    await new.feed("a", "b", "c")
+    await new.run()
+
+    assert await new.unique() == ["a", "b", "c"]
+
+
 async def test_an_offset_outside_the_log_stops_with_an_alarm(tmp_path: Path) -> None:
     """Never jump over what was deleted unread."""
     engine = Engine(MemoryLog(), tmp_path)

@@ -1,9 +1,11 @@
 """An in-memory Kafka, as much of it as the engine needs: it passes the engine's contract too."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from hookmill.core.record import Headers, Output, Record
+from hookmill.kafka.store import Bookmark, Changes
 from hookmill.pipeline import Stage
 
 
@@ -44,6 +46,14 @@ class MemoryLog:
     async def forget_offsets(self, spec: Stage, partition: int) -> None:
         """Lose the group's committed offset."""
         self.offsets.pop((spec.name, partition), None)
+
+    def compact(self, topic: str, partition: int) -> None:
+        """Keep the last record of each key alone, at its offset, as Kafka's cleaner does."""
+        log = self.topics[topic, partition]
+        last = {each.key: each.offset for each in log if each is not None}
+        log[:] = [
+            each if each is not None and last[each.key] == each.offset else None for each in log
+        ]
 
 
 class MemoryPort:
@@ -118,3 +128,120 @@ class MemoryPort:
 
 class Exhausted(Exception):
     """The input has been read to its end."""
+
+
+class MemoryStore:
+    """`store.Store` in a dictionary, for tests that open thousands: `values` is its disk."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.mark: Bookmark | None = None
+
+    def copy(self) -> "MemoryStore":
+        """The disk as it is now."""
+        twin = MemoryStore()
+        twin.values, twin.mark = dict(self.values), self.mark
+        return twin
+
+    def bookmark(self) -> Bookmark | None:
+        """Up to where it is complete."""
+        return self.mark
+
+    def get_many(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that have one."""
+        return {key: self.values[key] for key in keys if key in self.values}
+
+    def write(self, changes: Changes, bookmark: Bookmark) -> None:
+        """Both at once."""
+        for key, value in changes:
+            if value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = value
+        self.mark = bookmark
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.values, self.mark = {}, None
+
+    def close(self) -> None:
+        """Nothing to let go of; what was written stays."""
+
+
+class StepPort:
+    """A `worker.Port` that stops before every call, until the test lets it go on or fail."""
+
+    def __init__(self, inner: MemoryPort, records_max: int) -> None:
+        self.partition = inner.partition
+        self.inner = inner
+        self.at = ""
+        self.arrived = asyncio.Event()
+        self.late: tuple[Sequence[Output], int] | None = None
+        self._records_max = records_max
+        self._go: asyncio.Future[str] | None = None
+
+    def release(self, fault: str = "") -> None:
+        """Let the call that waits go on; a fault makes it fail before or after its effect."""
+        self.arrived.clear()
+        assert self._go is not None
+        self._go.set_result(fault)
+
+    async def turn(self, at: str) -> str:
+        """Wait to be let go on; the answer is the fault that the call is to have."""
+        self.at, self._go = at, asyncio.get_running_loop().create_future()
+        self.arrived.set()
+        fault = await self._go
+        if fault == "before" or (fault and at != "commit"):
+            raise ConnectionError(at)
+        return fault
+
+    async def fence(self) -> None:
+        """What an earlier transaction left open is aborted by it."""
+        await self.turn("fence")
+        await self.inner.fence()
+
+    async def committed(self) -> int | None:
+        """The group's offset."""
+        await self.turn("committed")
+        return await self.inner.committed()
+
+    async def input_bounds(self) -> tuple[int, int]:
+        """First and next offset."""
+        return await self.inner.input_bounds()
+
+    async def changelog_bounds(self) -> tuple[int, int]:
+        """First and next offset."""
+        await self.turn("changelog_bounds")
+        return await self.inner.changelog_bounds()
+
+    async def read_changelog(self, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
+        """Piece by piece."""
+        async for records in self.inner.read_changelog(start, end):
+            await self.turn("read_changelog")
+            yield records
+
+    def seek(self, offset: int) -> None:
+        """Fetch from there on."""
+        self.inner.seek(offset)
+
+    async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
+        """A few records, or none."""
+        await self.turn("fetch")
+        try:
+            return await self.inner.fetch(records_max=self._records_max, timeout_secs=0)
+        except Exhausted:
+            return []
+
+    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
+        """The transaction; nobody knows the outcome of one that failed `late` or `after`."""
+        fault = await self.turn("commit")
+        if fault == "late":
+            self.late = outputs, next_offset
+            raise TimeoutError
+        written = await self.inner.commit(outputs, next_offset)
+        if fault == "after":
+            raise ConnectionError("the answer was lost")
+        return written
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

@@ -288,8 +288,7 @@ class Worker:
             read = await self._replay(bookmark.changelog_offset, end, bookmark.incarnation)
         rebuilt = read == 0 and bookmark is not None
         if read == 0:
-            if bookmark is not None:
-                self._store.clear()
+            self._store.clear()  # without a bookmark too: what lies there is nobody's
             read = await self._replay(begin, end, None)
         after = self._store.bookmark()
         self._incarnation = (after.incarnation if after else None) or secrets.token_hex(8)
