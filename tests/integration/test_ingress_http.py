@@ -1,9 +1,6 @@
 """The front door on a real socket and a real broker: every answer of its table."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import io
 import json
 import time
@@ -17,131 +14,14 @@ from aiohttp import web
 
 from hookmill import pipeline
 from hookmill.config import options
-from hookmill.core.delivery import Secret
 from hookmill.core.ids import uuid7_epoch_ms
-from hookmill.ingress.server import Door, Ingress, Server
-from hookmill.kafka.appender import Appender, partition_of
+from hookmill.kafka.appender import partition_of
 from hookmill.kafka.client import Connection
-from hookmill.providers.endpoint import build
 from hookmill.stages import headers
 from support.brokers import BrokerLog, free_port, until
+from support.front import PARTITIONS, REHIVE_SECRET, Front, event, post, posted, raw, signed
 
 pytestmark = pytest.mark.broker
-
-PARTITIONS = 3
-KEY = b"k" * 24
-YOCO_SECRET = "whsec_" + base64.b64encode(KEY).decode()
-REHIVE_SECRET = "a-static-secret-of-thirty-two-chars"
-TOPICS = [
-    pipeline.Topic(name, "ingress", pipeline.KEEP_MS, 1_048_576 + pipeline.HEADROOM_BYTES)
-    for name in (pipeline.RAW, pipeline.DELIVERIES, pipeline.REJECTED)
-]
-
-
-def now_us() -> int:
-    return time.time_ns() // 1000
-
-
-class Front:
-    """A running ingress, and the means to look behind it."""
-
-    def __init__(self, log: BrokerLog, limits: options.Ingress) -> None:
-        self.log = log
-        self.limits = limits
-        self.appender = Appender(
-            log.connection,
-            topics=[log.names.topic(each.name) for each in TOPICS],
-            partitions=PARTITIONS,
-        )
-        doors = {
-            "shop": self._door("shop", "yoco", YOCO_SECRET),
-            "invoices": self._door("invoices", "rehive", REHIVE_SECRET),
-        }
-        self.ingress = Ingress(limits, doors, self.appender, names=log.names, now_us=now_us)
-        self.runner = web.ServerRunner(Server(self.ingress))
-        self.url = ""
-
-    def _door(self, name: str, provider: str, text: str) -> Door:
-        endpoint = build(name, options.Endpoint(provider=provider))
-        secret = Secret("main", endpoint.pack.key(text))
-        return Door(endpoint, lambda: [secret], self.limits)
-
-    async def start(self) -> None:
-        await self.appender.connect()
-        await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = self.runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self.port}/webhooks/"
-
-    async def stop(self) -> None:
-        await self.runner.cleanup()
-        await self.appender.close(timeout_secs=5)
-
-    async def kept(self, topic: str = pipeline.RAW) -> list[Any]:
-        found = []
-        for partition in range(PARTITIONS):
-            found += await self.log.read(topic, partition)
-        return found
-
-
-@pytest.fixture
-async def front(broker_servers: list[str], namespace: str) -> AsyncIterator[Front]:
-    """An ingress in a namespace of its own."""
-    log = BrokerLog(broker_servers, namespace)
-    await log.start(TOPICS, partitions=PARTITIONS)
-    front = Front(log, options.Ingress(body_timeout_secs=2.0))
-    await front.start()
-    yield front
-    await front.stop()
-    await log.stop()
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client."""
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-def signed(
-    body: bytes, *, at: int | None = None, key: bytes = KEY, id: str = "msg_1"
-) -> dict[str, str]:
-    """Standard Webhooks headers, made here and not by hookmill."""
-    stamp = str(int(time.time()) if at is None else at)
-    mac = hmac.new(key, f"{id}.{stamp}.".encode() + body, hashlib.sha256).digest()
-    return {
-        "webhook-id": id,
-        "webhook-timestamp": stamp,
-        "webhook-signature": "v1," + base64.b64encode(mac).decode(),
-        "content-type": "application/json",
-    }
-
-
-def event(number: int = 1) -> bytes:
-    """A Yoco payment."""
-    return json.dumps(
-        {
-            "id": f"evt_{number}",
-            "type": "payment.succeeded",
-            "createdDate": "2024-06-15T15:51:55.260284Z",
-            "payload": {"id": f"p_{number}", "amount": 900, "currency": "ZAR", "mode": "live",
-                        "status": "succeeded", "metadata": {}},
-        }
-    ).encode()  # fmt: skip
-
-
-async def posted(client: aiohttp.ClientSession, url: str, **options: Any) -> aiohttp.ClientResponse:
-    """Post and read the whole answer: one left unread warns when it is collected, in any test."""
-    response = await client.post(url, **options)
-    await response.read()
-    return response
-
-
-def post(head: str, body: bytes) -> bytes:
-    """The head of a request by hand, for what no client would send."""
-    length = f"content-length: {len(body)}\r\n"
-    return f"POST /webhooks/shop HTTP/1.1\r\nhost: x\r\n{head}{length}\r\n".encode()
 
 
 async def answer(response: aiohttp.ClientResponse) -> tuple[int, Any]:
@@ -247,7 +127,7 @@ async def test_an_absolute_uri_is_the_same_path(front: Front) -> None:
     head = "".join(f"{name}: {value}\r\n" for name, value in signed(body).items())
     request = post(head + "connection: close\r\n", body).replace(b"POST /", b"POST http://x/")
 
-    assert b" 200 " in (await _raw(front.port, request + body)).splitlines()[0]
+    assert b" 200 " in (await raw(front.port, request + body)).splitlines()[0]
 
 
 async def test_only_post_is_allowed(front: Front, client: aiohttp.ClientSession) -> None:
@@ -302,7 +182,7 @@ async def test_no_content_type_is_fine(front: Front) -> None:
     del lines["content-type"]
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
 
-    assert b" 200 " in await _raw(front.port, post(head + "connection: close\r\n", body) + body)
+    assert b" 200 " in await raw(front.port, post(head + "connection: close\r\n", body) + body)
 
 
 async def test_a_client_that_waits_for_100_continue_gets_it(front: Front) -> None:
@@ -334,19 +214,10 @@ async def test_a_client_that_waits_for_100_continue_gets_it(front: Front) -> Non
 )
 async def test_what_is_no_http_is_400_without_internals(front: Front, request_bytes: bytes) -> None:
     """No stack trace, no 500, no word of the parser."""
-    said = await _raw(front.port, request_bytes)
+    said = await raw(front.port, request_bytes)
 
     assert b" 400 " in said.splitlines()[0]
     assert said.endswith(b'{"error":"malformed_envelope"}')
-
-
-async def _raw(port: int, request: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    async with asyncio.timeout(10):
-        said = await reader.read()
-    writer.close()
-    return said
 
 
 async def test_a_client_that_stalls_does_not_hold_a_place(front: Front) -> None:
@@ -393,7 +264,7 @@ async def test_repeated_headers_are_refused_not_guessed(front: Front) -> None:
     head = "".join(f"{name}: {value}\r\n" for name, value in signed(body).items())
     head += "webhook-timestamp: 1\r\nconnection: close\r\n"
 
-    assert b" 401 " in (await _raw(front.port, post(head, body) + body)).splitlines()[0]
+    assert b" 401 " in (await raw(front.port, post(head, body) + body)).splitlines()[0]
 
 
 async def test_too_many_at_once_are_429(front: Front, client: aiohttp.ClientSession) -> None:

@@ -9,7 +9,8 @@ from aiohttp import web
 from hookmill.cli.process import private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.core.errors import ConfigurationError
-from hookmill.ingress.server import Door, Ingress, Server
+from hookmill.ingress.protocol import Server
+from hookmill.ingress.server import Door, Ingress
 from hookmill.ingress.tls import certificate, keep_fresh
 from hookmill.kafka.appender import Appender
 from hookmill.kafka.topics import admin, check_present, check_safety
@@ -89,7 +90,7 @@ async def _public_port(
     if tls is None and options.host not in LOOPBACK and not options.trusted_proxies:
         say("plain_http_exposed", host=options.host)
     runner = web.ServerRunner(
-        Server(ingress),
+        Server(ingress, options),
         shutdown_timeout=options.drain_timeout_secs,
         handle_signals=False,
     )

@@ -76,6 +76,10 @@ class Ingress(Section, frozen=True, kw_only=True):
     """Of one endpoint."""
     bytes_in_flight_max: Count = 256 * 1024 * 1024
     """Of bodies being read or waiting for Kafka, in all."""
+    connections_max: Count = 10_000
+    """Of one worker; beyond it the connection that has been idle longest is closed."""
+    header_timeout_secs: Seconds = 10.0
+    """How long a new connection may take to send its first request's headers."""
     body_timeout_secs: Seconds = 10.0
     """How long a client may take to send its body."""
     drain_timeout_secs: Seconds = 20.0

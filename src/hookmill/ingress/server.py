@@ -8,10 +8,9 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from hookmill.config.options import Ingress as Options
 from hookmill.core.delivery import Delivery, Secret
@@ -33,7 +32,6 @@ PREFIX = "/webhooks/"
 NO_ENDPOINT = "-"
 ANSWER_MARGIN_SECS = 0.5
 REJECTED_DEADLINE_SECS = 2.0
-LINGERING_SECS = 2.0
 
 
 class Keeper(Protocol):
@@ -258,37 +256,3 @@ def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
 
 def _headers(request: web.BaseRequest) -> tuple[tuple[str, str], ...]:
     return tuple((name.lower(), value) for name, value in request.headers.items())
-
-
-class _Protocol(RequestHandler):
-    """aiohttp's protocol with our words for requests that are no HTTP."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer without a word of what the parser met."""
-        reason = Reason.MALFORMED_ENVELOPE if status < 500 else Reason.BROKER_UNAVAILABLE
-        catalog.REQUESTS.labels(NO_ENDPOINT, "bad_http" if status < 500 else "defect").inc()
-        response = answers.refused(reason)
-        response.force_close()
-        return response
-
-
-class Server(web.Server):
-    """The low-level server: one route needs no application."""
-
-    def __init__(self, ingress: Ingress) -> None:
-        super().__init__(ingress.answer)
-
-    def __call__(self) -> RequestHandler:
-        """One protocol per connection. Bodies are not decompressed: the bytes are signed."""
-        arguments: dict[str, Any] = {
-            "access_log": None,
-            "auto_decompress": False,
-            "lingering_time": LINGERING_SECS,
-        }
-        return _Protocol(self, loop=self._loop, **arguments)

@@ -142,6 +142,15 @@ HANDLER_SECONDS = Histogram(
     registry=REGISTRY,
 )
 
+CONNECTIONS = Gauge(
+    "hookmill_connections", "Open connections at the public port", registry=REGISTRY
+)
+CONNECTIONS_ENDED = Counter(
+    "hookmill_connections_ended",
+    "Connections closed before a request came, by reason: too_many, slow_headers",
+    ("reason",),
+    registry=REGISTRY,
+)
 LOG_LINES_LOST = Counter(
     "hookmill_log_lines_lost",
     "Log lines that could not be written: a closed pipe, a full disk",
