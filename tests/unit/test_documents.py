@@ -15,7 +15,10 @@ DOCUMENTS = sorted(
     for folder in (ROOT, ROOT / "docs", ROOT / "deploy")
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
 )
-WITH_PATHS = [Path("CONTRIBUTING.md"), Path("docs/ARCHITECTURE.md")]
+WITH_PATHS = [
+    Path("CONTRIBUTING.md"), Path("SECURITY.md"), Path("docs/ARCHITECTURE.md"),
+    Path("docs/GUARANTEES.md"),
+]  # fmt: skip
 TOP = (".ci", "deploy", "docs", "schemas", "src", "tests")
 HELP_SECS_MAX = 60
 
