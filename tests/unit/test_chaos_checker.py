@@ -117,6 +117,14 @@ class Mill:
                     self.ends[topic, record.partition] += 1
 
 
+def nested(bounds: dict[tuple[str, int], Bounds]) -> dict[str, dict[int, Bounds]]:
+    """By topic, then partition."""
+    found: dict[str, dict[int, Bounds]] = {}
+    for (topic, partition), each in bounds.items():
+        found.setdefault(topic, {})[partition] = each
+    return found
+
+
 def good_history(script: Iterable[tuple[str, str, str, int]] = SCRIPT) -> History:
     """A whole run in which every promise was kept."""
     mill, attempts = Mill(), []
@@ -174,7 +182,7 @@ def good_history(script: Iterable[tuple[str, str, str, int]] = SCRIPT) -> Histor
         links=LINKS,
         consumers=consumers,
         positions=positions,
-        bounds={place: Bounds(end, end) for place, end in mill.ends.items()},
+        bounds=nested({place: Bounds(end, end) for place, end in mill.ends.items()}),
     )
 
 
@@ -210,7 +218,7 @@ def without_record(history: History, record: Found) -> History:
 
 def plus(history: History, topic: str, record: Found) -> History:
     """One more record at the topic's end, read by all who read there."""
-    offset = history.bounds[topic, record.partition].end if topic in (*DOWNSTREAM, RAW) else 77
+    offset = history.bounds[topic][record.partition].end if topic in (*DOWNSTREAM, RAW) else 77
     records = [*history.topics.get(topic, ()), replace(record, topic=topic, offset=offset)]
     positions = dict(history.positions)
     for each in (*history.links, *history.consumers):
@@ -306,7 +314,8 @@ def test_the_good_run_has_gaps_in_its_offsets() -> None:
     """Else control records would not be tried at all."""
     assert any(
         len([r for r in GOOD.topics[topic] if r.partition == partition]) < bounds.end
-        for (topic, partition), bounds in GOOD.bounds.items()
+        for topic, several in GOOD.bounds.items()
+        for partition, bounds in several.items()
     )
 
 
@@ -858,8 +867,8 @@ def test_control_records_behind_the_last_do_not_matter() -> None:
 
 def test_a_transaction_is_left_open() -> None:
     """Readers cannot go to the end of the partition."""
-    at = GOOD.bounds[UNIQUE, 1].end
-    bounds = {**GOOD.bounds, (UNIQUE, 1): Bounds(at, at + 2), (UNIQUE, 2): Bounds(0, 9)}
+    at = GOOD.bounds[UNIQUE][1].end
+    bounds = {**GOOD.bounds, UNIQUE: {1: Bounds(at, at + 2), 2: Bounds(0, 9)}}
 
     broken = only(replace(GOOD, bounds=bounds), Promise.SETTLED, more=1)
 

@@ -173,7 +173,10 @@ def good_histories(draw: st.DrawFn) -> History:
             group: {p: end for (topic, p), end in log.ends.items() if topic == reads}
             for group, reads in READERS.items()
         },
-        bounds={place: Bounds(end, end) for place, end in log.ends.items()},
+        bounds={
+            topic: {part: Bounds(end, end) for (of, part), end in log.ends.items() if of == topic}
+            for topic in {topic for topic, _ in log.ends}
+        },
     )
 
 
@@ -217,7 +220,7 @@ def double(draw: st.DrawFn, history: History) -> History:
     record = draw(st.sampled_from([r for t in TOPICS for r in history.topics.get(t, ())]))
     given_up = {a.step for a in history.attempts} - {a.step for a in history.attempts if a.delivery}
     assume(record.topic != RAW or not given_up)
-    end = history.bounds[record.topic, record.partition].end
+    end = history.bounds[record.topic][record.partition].end
     again = replace(record, offset=end)
     if record.topic == RAW:
         unsure = [a for a in history.attempts if a.status == 503]
@@ -255,10 +258,11 @@ def fall_behind(draw: st.DrawFn, history: History) -> History:
 
 def leave_open(draw: st.DrawFn, history: History) -> History:
     """The stable end of a partition lies before its end."""
-    place = draw(st.sampled_from(sorted(history.bounds)))
-    end = history.bounds[place].end
-    bounds = Bounds(draw(st.integers(0, end - 1)), end)
-    return replace(history, bounds={**history.bounds, place: bounds})
+    topic = draw(st.sampled_from(sorted(history.bounds)))
+    partition = draw(st.sampled_from(sorted(history.bounds[topic])))
+    end = history.bounds[topic][partition].end
+    lower = {**history.bounds[topic], partition: Bounds(draw(st.integers(0, end - 1)), end)}
+    return replace(history, bounds={**history.bounds, topic: lower})
 
 
 def spoil(draw: st.DrawFn, history: History, what: str) -> History:

@@ -155,7 +155,7 @@ def test_every_command_that_reads_a_configuration_takes_its_path() -> None:
         and "--config" not in [opt for each in command.params for opt in each.opts]
     }
 
-    assert without <= {"demo", "providers list", "providers show", "providers test",
+    assert without <= {"chaos", "demo", "providers list", "providers show", "providers test",
                        "schemas export"}  # fmt: skip
 
 
@@ -443,3 +443,34 @@ def test_the_readme_of_the_program_is_its_own(run: Run) -> None:
 
     assert project["project"]["scripts"] == {"hookmill": "hookmill.cli:main"}
     assert project["project"]["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "said"),
+    [(False, 0, "every promise held"), (True, 1, "BROKEN  acknowledged means kept: delivery d1")],
+)
+def test_a_history_is_checked_without_running_anything(
+    run: Run, folder: Path, lost: bool, status: int, said: str
+) -> None:
+    """`chaos --check`: one that a run has kept, or anybody's own."""
+    attempt = {"step": "s", "endpoint": "shop", "began": 1, "ended": 2, "status": 200,
+               "delivery": "d1"}  # fmt: skip
+    record = {"topic": "webhooks-raw", "partition": 0, "offset": 0, "key": "shop|p",
+              "event": "hm_1", "delivery": "d1"}  # fmt: skip
+    history = {"attempts": [attempt], "topics": {"webhooks-raw": [] if lost else [record]},
+               "raw": "webhooks-raw", "links": []}  # fmt: skip
+    (folder / "history.json").write_text(json.dumps(history))
+    done = run("chaos", "--check", "history.json")
+
+    assert done.status == status
+    assert said in done.out
+
+
+def test_what_is_no_history_is_said(run: Run, folder: Path) -> None:
+    """In one line, with status 2; so is a fault that there is none of."""
+    (folder / "history.json").write_text('{"attempts": 1}')
+
+    assert run("chaos", "--check", "history.json").status == 2
+    assert "hookmill: history.json holds no history" in run("chaos", "--check", "history.json").err
+    assert "zombie" in run("chaos", "--faults", "help").err
+    assert run("chaos", "--faults", "kill").status == 2

@@ -298,7 +298,8 @@ def _positions(history: History, group: str, topic: str) -> Iterator[Broken]:
 
 
 def _settled(history: History) -> Iterator[Broken]:
-    for (topic, partition), bounds in sorted(history.bounds.items()):
+    ends = ((topic, *each) for topic, several in history.bounds.items() for each in several.items())
+    for topic, partition, bounds in sorted(ends, key=lambda each: each[:2]):
         if bounds.stable_end < bounds.end:
             says = f"a transaction is open in {topic}[{partition}] at {bounds.stable_end}"
             yield Broken(promise=Promise.SETTLED, says=says)

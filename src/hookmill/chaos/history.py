@@ -99,7 +99,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     consumers: Sequence[Consumer] = ()
     positions: Mapping[str, Mapping[int, int]] = {}
     """By group, then partition: the committed offset of the topic that the group reads."""
-    bounds: Mapping[tuple[str, int], Bounds] = {}
+    bounds: Mapping[str, Mapping[int, Bounds]] = {}
+    """By topic, then partition."""
 
 
 class Promise(StrEnum):

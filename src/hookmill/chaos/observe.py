@@ -77,11 +77,11 @@ async def observe(
 ) -> Observed:
     """Read everything. `topics` are all there are, without the namespace."""
     records: dict[str, list[Record]] = {}
-    ends: dict[tuple[str, int], int] = {}
+    ends: dict[str, dict[int, int]] = {}
     async with reader(connection) as source:
         for topic in topics:
             bounds = await source.bounds(names.topic(topic))
-            ends |= {(topic, partition): end for partition, (_, end) in bounds.items()}
+            ends[topic] = {partition: end for partition, (_, end) in bounds.items()}
             records[topic] = [
                 record
                 async for several in source.read(names.topic(topic), bounds)
@@ -114,13 +114,15 @@ async def _bounds(
     connection: Connection,
     names: pipeline.Names,
     topics: Sequence[str],
-    stable: Mapping[tuple[str, int], int],
-) -> dict[tuple[str, int], Bounds]:
+    stable: Mapping[str, Mapping[int, int]],
+) -> dict[str, dict[int, Bounds]]:
     found = {}
     async with reader(connection, committed=False) as source:
         for topic in topics:
-            for partition, (_, end) in (await source.bounds(names.topic(topic))).items():
-                found[topic, partition] = Bounds(stable[topic, partition], end)
+            bounds = await source.bounds(names.topic(topic))
+            found[topic] = {
+                each: Bounds(stable[topic][each], end) for each, (_, end) in bounds.items()
+            }
     return found
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from hookmill.chaos.checker import check
 from hookmill.chaos.faults import Fault
-from hookmill.chaos.history import Verdict
+from hookmill.chaos.history import History, Verdict
 from hookmill.chaos.observe import Observed
 from hookmill.chaos.traffic import Traffic
 from hookmill.chaos.world import World
@@ -39,6 +39,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict.good and not self.untaken
 
 
+class Result(msgspec.Struct, frozen=True):
+    """The report for people, and the history that it was made from."""
+
+    report: Report
+    history: History
+
+
 class Look(msgspec.Struct, frozen=True):
     """How to look at the run from outside: quickly (offsets), and at everything."""
 
@@ -55,7 +62,7 @@ async def run(
     seed: int,
     seconds: float,
     tell: Callable[[str], None],
-) -> Report:
+) -> Result:
     """Play and break for that long, heal, and check until all is through or nothing moves."""
     began = time.monotonic()
     playing = asyncio.ensure_future(traffic.play())
@@ -81,7 +88,7 @@ async def run(
         for each in (playing, *doing):
             each.cancel()
         await asyncio.gather(playing, *doing, return_exceptions=True)
-    return Report(
+    report = Report(
         seed=seed,
         seconds=time.monotonic() - began,
         faults=dict(Counter(fault.kind.value for fault in faults)),
@@ -92,6 +99,7 @@ async def run(
         settle_secs=time.monotonic() - healed,
         ended=world.ended,
     )
+    return Result(report, observed.history)
 
 
 async def _settled(look: Look, tell: Callable[[str], None]) -> tuple[Observed, Verdict]:

@@ -12,11 +12,12 @@ from pathlib import Path
 import msgspec
 
 from hookmill import pipeline
+from hookmill.chaos.checker import check
 from hookmill.chaos.faults import BROKERS, MEANINGS, SESSION_SECS, Fault, Kind, plan, short
-from hookmill.chaos.history import Broken
+from hookmill.chaos.history import Broken, History, Verdict
 from hookmill.chaos.observe import LEDGER, observe, positions
 from hookmill.chaos.proxy import HOST, Proxies
-from hookmill.chaos.run import Look, Report, run
+from hookmill.chaos.run import Look, Report, Result, run
 from hookmill.chaos.traffic import Traffic
 from hookmill.chaos.world import World
 from hookmill.cli.output import err, print_json, print_table
@@ -33,6 +34,7 @@ from hookmill.telemetry import logs
 SHORT_SECS = 32.0
 SHORT_RATE = 60.0
 LANES = 6
+HISTORY = "history.json"
 MEMBERS = 2
 MARKER_BYTES_MAX = "256"
 """A marker's batch is 78 bytes, no event is this small."""
@@ -93,8 +95,11 @@ async def chaos(wish: Wish, *, as_json: bool) -> bool:
     kept = wish.keep
     try:
         with own_environment():
-            report = await _in_folder(folder, wish)
+            result = await _in_folder(folder, wish)
+        report = result.report
         kept = kept or not report.good
+        if kept:
+            (folder / HISTORY).write_bytes(msgspec.json.encode(result.history))
         if as_json:
             print_json(report)
         else:
@@ -102,12 +107,32 @@ async def chaos(wish: Wish, *, as_json: bool) -> bool:
         return report.good
     finally:
         if kept:
-            err.print(f"kept: {folder} (configuration, logs, state, brokers)", markup=False)
+            err.print(
+                f"kept: {folder} (configuration, logs, state, brokers, {HISTORY})", markup=False
+            )
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _in_folder(folder: Path, wish: Wish) -> Report:
+def check_file(path: Path, *, as_json: bool) -> bool:
+    """Check a history that a run has kept, or one from elsewhere; returns whether it is good.
+
+    Raises ConfigurationError for a file that holds none.
+    """
+    try:
+        history = msgspec.json.decode(path.read_bytes(), type=History)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} holds no history: {error}") from None
+    verdict = check(history)
+    if as_json:
+        print_json(verdict)
+    else:
+        _print_verdict(verdict)
+        print("every promise held" if verdict.good else "NOT every promise held")
+    return verdict.good
+
+
+async def _in_folder(folder: Path, wish: Wish) -> Result:
     async with _brokers(folder) as (broker, proxies, ports):
         config = folder / "hookmill.toml"
         servers = ", ".join(f'"{HOST}:{proxies.port_for(port)}"' for port in ports)
@@ -249,16 +274,9 @@ def _print(report: Report) -> None:
     print_table(("fault", "times"), sorted(report.faults.items()), "What was done to it")
     answers = [(status or "no answer", count) for status, count in report.answers.items()]
     print_table(("answer", "requests"), answers, "What the client was told")
-    rows = [
-        (each.stage, each.read, each.forwarded, each.dropped, each.dead_lettered, each.open)
-        for each in verdict.ends
-    ]
-    columns = ("stage", "read", "forwarded", "dropped", "dead letters", "open")
-    print_table(columns, rows, "How every record ended")
-    for each in report.ended:
-        print(f"ended by itself: {each}")
-    for broken in verdict.broken:
-        _print_broken(broken)
+    _print_verdict(verdict)
+    for ended in report.ended:
+        print(f"ended by itself: {ended}")
     if report.untaken:
         print(f"BROKEN  {report.untaken} deliveries were never taken, long after the last fault")
     print(
@@ -269,6 +287,17 @@ def _print(report: Report) -> None:
     )
     outcome = "every promise held" if report.good else "NOT every promise held"
     print(f"{outcome}, in {report.seconds:.0f} s")
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    rows = [
+        (each.stage, each.read, each.forwarded, each.dropped, each.dead_lettered, each.open)
+        for each in verdict.ends
+    ]
+    columns = ("stage", "read", "forwarded", "dropped", "dead letters", "open")
+    print_table(columns, rows, "How every record ended")
+    for broken in verdict.broken:
+        _print_broken(broken)
 
 
 def _print_broken(broken: Broken) -> None:

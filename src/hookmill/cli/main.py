@@ -120,6 +120,10 @@ def chaos(
     freeze_secs_max: Annotated[
         float, typer.Option(min=1, max=120, help="The longest that a process is stopped.")
     ] = 30.0,
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Run nothing: check a history.json.", show_default=False),
+    ] = None,
     keep: Annotated[
         bool, typer.Option(help="Keep the folder; it is kept after a failure.")
     ] = False,
@@ -137,7 +141,11 @@ def chaos(
     )  # fmt: skip
     if faults and minutes is None:
         raise ConfigurationError("the short form has faults of its own: give --minutes too")
-    if not _async(chaos_command.chaos(wish, as_json=as_json)):
+    if check is not None:
+        good = chaos_command.check_file(check, as_json=as_json)
+    else:
+        good = _async(chaos_command.chaos(wish, as_json=as_json))
+    if not good:
         raise typer.Exit(1)
 
 
