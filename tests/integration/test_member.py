@@ -5,12 +5,21 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerIdMapping,
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
 
 from hookmill import pipeline
 from hookmill.cli.process import guarded
 from hookmill.core.errors import KafkaUnavailable, Stuck, TopicsMissing, UnsafeCluster
 from hookmill.kafka.member import Member, PartitionWorker
 from hookmill.kafka.topics import admin
+from hookmill.kafka.worker import OffsetOutOfRange
 from support.brokers import BrokerLog, until
 
 pytestmark = pytest.mark.broker
@@ -120,6 +129,64 @@ async def test_a_worker_that_ends_by_a_defect_ends_the_process(log: BrokerLog) -
     async with asyncio.timeout(PATIENCE_SECS):
         with pytest.raises(RuntimeError, match="cannot be closed"):
             await member(log, Broken).run(asyncio.Event())
+
+
+async def test_whatever_the_client_raises_the_worker_begins_again(log: BrokerLog) -> None:
+    """Time-outs, lost connections, a fence, an id that the broker has forgotten after idle days."""
+    errors = [
+        TimeoutError(), ConnectionError("reset"), KafkaTimeoutError(), InvalidProducerIdMapping(),
+        ProducerFenced(), OutOfOrderSequenceNumber(), IllegalOperation("aborting"), OSError("disk"),
+    ]  # fmt: skip
+    left = {0: list(errors), 1: list(errors)}
+    made: list[int] = []
+
+    class Failing(Idle):
+        """Fails each time it is run, in another way; then works."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.partition = len(made)
+            made.append(self.partition)
+
+        async def run(self) -> None:
+            """Turn once and fail, until nothing is left to fail of."""
+            self.turns += 1
+            if left[self.partition]:
+                raise left[self.partition].pop(0)
+            await asyncio.Event().wait()
+
+    stopping = asyncio.Event()
+    running = asyncio.ensure_future(member(log, Failing).run(stopping))
+    await until(lambda: not any(left.values()), timeout_secs=2 * PATIENCE_SECS)
+    stopping.set()
+
+    await running
+    assert made == [0, 1]
+
+
+async def test_an_error_that_only_a_person_can_mend_ends_the_process(log: BrokerLog) -> None:
+    """What hookmill itself found wrong is not tried again; nor is what never gets better."""
+
+    class Refused(Idle):
+        """A client that may not do this, whatever the pause."""
+
+        async def run(self) -> None:
+            """Fail without having turned."""
+            raise TopicAuthorizationFailedError
+
+    class Outside(Idle):
+        """The offset is gone."""
+
+        async def run(self) -> None:
+            """Say so."""
+            raise OffsetOutOfRange("outside the log")
+
+    with pytest.raises(OffsetOutOfRange):
+        await asyncio.wait_for(member(log, Outside).run(asyncio.Event()), PATIENCE_SECS)
+    with pytest.raises(TopicAuthorizationFailedError):
+        await asyncio.wait_for(
+            member(log, Refused, failures_max=3).run(asyncio.Event()), PATIENCE_SECS
+        )
 
 
 async def test_more_partitions_than_configured_are_refused(log: BrokerLog) -> None:

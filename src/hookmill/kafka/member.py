@@ -81,10 +81,12 @@ class Member:
         make_worker: MakeWorker,
         partitions: int,
         stuck_secs: float = STUCK_SECS,
+        failures_max: int = FAILURES_MAX,
     ) -> None:
         self._group = group
         self._partitions = partitions
         self._stuck_secs = stuck_secs
+        self._failures_max = failures_max
         self._topic = topic
         self._make_worker = make_worker
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -226,7 +228,7 @@ class Member:
                     failures = 0 if retriable or attempt == 1 else failures + 1
                     turns = worker.turns
                     self._report(partition, error)
-                    if failures >= FAILURES_MAX:
+                    if failures >= self._failures_max:
                         self._fail(error)
                         return
                     await pause_growing(attempt)
