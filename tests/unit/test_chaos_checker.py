@@ -22,38 +22,14 @@ from hookmill.chaos.history import (
     Link,
     Promise,
 )
+from support.histories import NORMALIZED, RAW, UNIQUE, links
 
-RAW, UNIQUE, NORMALIZED = "webhooks-raw", "webhooks-unique", "events-normalized"
 PAYMENT, REFUND = "events-payment", "events-refund"
 LEDGER_QUEUE, LOG_QUEUE = "handler-ledger", "handler-log"
 QUEUES = (LEDGER_QUEUE, LOG_QUEUE)
 DOWNSTREAM = (UNIQUE, NORMALIZED, PAYMENT, REFUND, *QUEUES)
 
-LINKS = (
-    Link(
-        name="dedup",
-        group="g-dedup",
-        reads=RAW,
-        writes=(UNIQUE,),
-        dead_letters="dedup-dlq",
-        drops_duplicates=True,
-    ),
-    Link(
-        name="normalize",
-        group="g-normalize",
-        reads=UNIQUE,
-        writes=(NORMALIZED,),
-        dead_letters="normalize-dlq",
-    ),
-    Link(
-        name="route",
-        group="g-route",
-        reads=NORMALIZED,
-        writes=(PAYMENT, REFUND),
-        dead_letters="route-dlq",
-        every=QUEUES,
-    ),
-)
+LINKS = links((PAYMENT, REFUND), QUEUES)
 
 PARTITIONS = {"alice": 0, "bob": 1, "carol": 0, "dave": 2}
 SCRIPT = [

@@ -20,34 +20,11 @@ from hookmill.chaos.history import (
     Promise,
     Verdict,
 )
+from support.histories import NORMALIZED, RAW, UNIQUE, links
 
-RAW, UNIQUE, NORMALIZED, QUEUE = "webhooks-raw", "webhooks-unique", "events-normalized", "queue"
+QUEUE = "queue"
 KINDS = ("events-payment", "events-refund")
-LINKS = (
-    Link(
-        name="dedup",
-        group="g-dedup",
-        reads=RAW,
-        writes=(UNIQUE,),
-        dead_letters="dedup-dlq",
-        drops_duplicates=True,
-    ),
-    Link(
-        name="normalize",
-        group="g-normalize",
-        reads=UNIQUE,
-        writes=(NORMALIZED,),
-        dead_letters="normalize-dlq",
-    ),
-    Link(
-        name="route",
-        group="g-route",
-        reads=NORMALIZED,
-        writes=KINDS,
-        dead_letters="route-dlq",
-        every=(QUEUE,),
-    ),
-)
+LINKS = links(KINDS, (QUEUE,))
 READERS = {"g-dedup": RAW, "g-normalize": UNIQUE, "g-route": NORMALIZED, "g-ledger": QUEUE}
 TOPICS = (RAW, UNIQUE, NORMALIZED, *KINDS, QUEUE)
 
