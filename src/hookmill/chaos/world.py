@@ -93,7 +93,7 @@ class World:
             await self.supervisor.start(timeout_secs=START_SECS_MAX)
             yield
         finally:
-            await self.supervisor.stop(timeout_secs=STOP_SECS_MAX)
+            await self.supervisor.stop(timeout_secs=STOP_SECS_MAX, at_once=True)
 
     async def do(self, fault: Fault) -> None:
         """Do it, and undo it when its time is over."""

@@ -89,21 +89,18 @@ async def _public_port(
     tls = certificate(options)
     if tls is None and options.host not in LOOPBACK and not options.trusted_proxies:
         say("plain_http_exposed", host=options.host)
+    server = Server(ingress, options)
     runner = web.ServerRunner(
-        Server(ingress, options),
-        shutdown_timeout=options.drain_timeout_secs,
-        handle_signals=False,
+        server, shutdown_timeout=options.drain_timeout_secs, handle_signals=False
     )
     await runner.setup()
-    site = web.TCPSite(
-        runner, options.host, options.port, ssl_context=tls, reuse_port=share_port, backlog=1024
-    )
-    await site.start()
+    listening = await server.listen(options.host, options.port, tls=tls, share_port=share_port)
     watching = asyncio.ensure_future(keep_fresh(options, tls)) if tls else None
-    host, port = runner.addresses[0][:2]
+    host, port = listening.sockets[0].getsockname()[:2]
     try:
         yield f"{'https' if tls else 'http'}://{host}:{port}"
     finally:
         if watching:
             watching.cancel()
+        listening.close()
         await runner.cleanup()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -26,6 +27,8 @@ from hookmill.core.errors import ConfigurationError, HookmillError
 from hookmill.local.errors import BrokerError
 from hookmill.telemetry import logs
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="hookmill",
     help="The front door for payment webhooks: it proves who sent each one, keeps it in Apache "
@@ -44,13 +47,13 @@ def main() -> None:
         status = app(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except typer.Abort:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except ConfigurationError as error:
         _fail(error, 2)
     except (HookmillError, BrokerError) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -74,7 +77,18 @@ def _setup(config: Path | None) -> Setup:
 
 
 def _async(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(work)
+    """Run it; SIGTERM interrupts like Ctrl-C, so that what it started is stopped too."""
+
+    async def interruptible() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(interruptible())
+    except asyncio.CancelledError:
+        sys.exit(INTERRUPTED)
 
 
 @app.callback(invoke_without_command=True)

@@ -79,7 +79,8 @@ class Ingress(Section, frozen=True, kw_only=True):
     connections_max: Count = 10_000
     """Of one worker; beyond it the connection that has been idle longest is closed."""
     header_timeout_secs: Seconds = 10.0
-    """How long a new connection may take to send its first request's headers."""
+    """How long a request's headers may take, from the connection's beginning or, later, from their
+    first byte; how long a TLS handshake may take, and a client that does not read our answers."""
     body_timeout_secs: Seconds = 10.0
     """How long a client may take to send its body."""
     drain_timeout_secs: Seconds = 20.0

@@ -30,6 +30,17 @@ _JSON = "application/json"
 SERVER = "hookmill"
 DELIVERY_HEADER = "x-hookmill-delivery"
 
+BAD_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: %s\r\nserver: %s\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%s"
+) % (
+    _JSON.encode(),
+    SERVER.encode(),
+    len(_BODIES[Reason.MALFORMED_ENVELOPE]),
+    _BODIES[Reason.MALFORMED_ENVELOPE],
+)
+"""The whole answer where there is no request yet that aiohttp could answer."""
+
 
 def refused(reason: Reason) -> web.Response:
     """The answer to a delivery that is not taken."""

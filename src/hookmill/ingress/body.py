@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hookmill.core.errors import Reason, Refused
@@ -26,22 +26,23 @@ async def read_body(
     if request.content_length is not None and request.content_length > bytes_max:
         raise Refused(Reason.BODY_TOO_LARGE)
     await _continue(request)
-    chunks, size = [], 0
+    body = bytearray()  # not a list: many tiny chunks would weigh many times what they hold
     try:
         async with asyncio.timeout(timeout_secs):
             async for chunk in request.content.iter_any():
-                size += len(chunk)
-                if size > bytes_max:
+                if len(body) + len(chunk) > bytes_max:
                     raise Refused(Reason.BODY_TOO_LARGE)
                 hold(len(chunk))
-                chunks.append(chunk)
+                body += chunk
     except (TimeoutError, ConnectionError, HttpProcessingError, web.HTTPException) as error:
         raise BodyIncomplete(type(error).__name__) from None
-    return b"".join(chunks)
+    return bytes(body)
 
 
 async def drain(request: web.BaseRequest) -> None:
     """Read the rest of a refused body, bounded, so that the client gets to read the answer."""
+    if _waits(request):
+        return  # it sends nothing before it has an answer
     left = DRAIN_BYTES_MAX
     try:
         async with asyncio.timeout(DRAIN_SECS_MAX):
@@ -55,5 +56,11 @@ async def drain(request: web.BaseRequest) -> None:
 
 async def _continue(request: web.BaseRequest) -> None:
     """Send the 100 that a client with `Expect` waits for; the low-level server sends none."""
-    if request.headers.get("expect", "").lower() == "100-continue" and request.transport:
+    if _waits(request) and request.transport:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _waits(request: web.BaseRequest) -> bool:
+    """Whether the client sends its body only once it is asked to; HTTP/1.0 knows no 100."""
+    expects = request.headers.get("expect", "").lower() == "100-continue"
+    return expects and request.version >= HttpVersion11

@@ -55,14 +55,15 @@ class Connections:
 
 
 def room_for(connections_max: int) -> int:
-    """As many of these as the process may have open, once its soft limit is raised to the hard."""
+    """As many of these as the process may have open, once its soft limit is raised to the hard.
+
+    Where that is next to nothing, half of it: an ingress that lets nobody in helps nobody.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections_max + SPARE_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return (
-        connections_max
-        if soft == resource.RLIM_INFINITY
-        else min(connections_max, soft - SPARE_DESCRIPTORS)
-    )
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections_max
+    return min(connections_max, max(soft - SPARE_DESCRIPTORS, soft // 2))

@@ -34,6 +34,8 @@ def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
+    # The zone of an IPv6 address (`fe80::1%…`) is any text at all.
+    return None if getattr(parsed, "scope_id", None) else parsed

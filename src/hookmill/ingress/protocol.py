@@ -1,70 +1,142 @@
-"""The HTTP server underneath: places for connections, a limit for slow headers, our words."""
+"""The HTTP server underneath: places for connections, time limits that aiohttp has not, our words.
+
+A connection that is being read for headers, that does not read our answers, or that does not go
+away when it is closed has one timer at most for each of these, never one for each read.
+"""
 
 import asyncio
+import ssl
 from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from hookmill.config.options import Ingress as Options
 from hookmill.core.errors import Reason
 from hookmill.ingress import answers
+from hookmill.ingress.body import drain
 from hookmill.ingress.connections import Connections, room_for
-from hookmill.ingress.server import NO_ENDPOINT, Ingress
+from hookmill.ingress.server import HEAD_BYTES_MAX, NO_ENDPOINT, Ingress
 from hookmill.telemetry import catalog
+from hookmill.telemetry.logs import say
 
+BACKLOG = 1024
 LINGERING_SECS = 2.0
+REST_SECS = 75.0
+"""How long a connection may rest between two requests: longer than the minute after which the
+usual proxies drop theirs, so that it is they who close first and lose no request."""
 
 
 class _Protocol(RequestHandler):
-    """aiohttp's protocol with a place among the connections, a time limit for the first headers
-    (it has none of its own), and our words for requests that are no HTTP."""
+    """aiohttp's protocol with a place among the connections, limits for whoever is slow or does
+    not listen, and our words for requests that are no HTTP."""
 
-    __slots__ = ("_connections", "_let_in", "_waiting")
+    __slots__ = ("_connections", "_head_bytes", "_patience_secs", "_stalled", "_waiting", "_wire")
 
     def __init__(
         self,
         manager: web.Server,
         connections: Connections,
-        header_timeout_secs: float,
+        patience_secs: float,
         **arguments: Any,
     ) -> None:
         super().__init__(manager, **arguments)
         self._connections = connections
-        self._let_in = False
-        self._waiting = self._loop.call_later(header_timeout_secs, self._too_slow)
+        self._patience_secs = patience_secs
+        self._head_bytes = 0
+        self._wire: asyncio.Transport | None = None  # kept until it is gone; aiohttp lets go early
+        self._waiting: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, if there is one."""
         super().connection_made(transport)
-        self._let_in = self._connections.opened(self)
-        if not self._let_in:
-            self.end()
+        if not self._connections.opened(self):
+            self.transport.abort()  # type: ignore[union-attr]
+            return
+        self._wire = self.transport
+        self._waiting = self._limit("slow_headers")
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back."""
-        self._waiting.cancel()
-        if self._let_in:
+        if self._wire is not None:
+            self._wire = None
             self._connections.closed(self)
+        self._headers_came()
+        self._answers_read()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Limit the headers that a later request begins with too, in time and in size."""
+        super().data_received(data)
+        waiter = self._waiter
+        if waiter is None or waiter.done():  # a request is under way, or has just come
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._waiting is None:
+            self._waiting = self._limit("slow_headers")
+        if self._head_bytes > HEAD_BYTES_MAX and self._wire is not None:
+            catalog.REQUESTS.labels(NO_ENDPOINT, "bad_http").inc()
+            self._wire.write(answers.BAD_HTTP)
+            self.force_close()
+
+    def pause_writing(self) -> None:
+        """The client does not read our answers."""
+        super().pause_writing()
+        self._stalled = self._limit("unread_answers")
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._answers_read()
+        super().resume_writing()
+
+    async def start(self) -> None:
+        """Answer request after request. However that ends, the connection ends soon after: closing
+        waits for what is not sent yet, and a client that never reads it would stay for ever."""
+        try:
+            await super().start()
+        except Exception as error:  # a defect that aiohttp would answer with silence
+            say("request_failed", endpoint=NO_ENDPOINT, error=type(error).__name__)
+            self.end()
+        finally:
+            if self._wire is not None:
+                self._answers_read()
+                self._stalled = self._limit("unread_answers")
 
     def begin(self) -> None:
         """A request's headers are complete."""
-        self._waiting.cancel()
+        self._headers_came()
         self._connections.busy(self)
 
     def finish(self) -> None:
         """The request is answered; the connection may stay."""
-        if self.transport is not None:
+        if self._wire is not None:
             self._connections.idle(self)
 
     def end(self) -> None:
-        """Close at once."""
-        if self.transport is not None:
-            self.transport.abort()
+        """Close at once, whatever is not sent yet."""
+        if self._wire is not None:
+            self._wire.abort()
 
-    def _too_slow(self) -> None:
-        catalog.CONNECTIONS_ENDED.labels("slow_headers").inc()
+    def _headers_came(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _answers_read(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _limit(self, reason: str) -> asyncio.TimerHandle:
+        return self._loop.call_later(self._patience_secs, self._give_up, reason)
+
+    def _give_up(self, reason: str) -> None:
+        catalog.CONNECTIONS_ENDED.labels(reason).inc()
         self.end()
 
     def handle_error(
@@ -86,10 +158,20 @@ class Server(web.Server):
     """The low-level server: one route needs no application."""
 
     def __init__(self, ingress: Ingress, limits: Options) -> None:
-        super().__init__(self._answer)
+        super().__init__(self._answer, request_factory=self._request)
         self._ingress = ingress
-        self._header_timeout_secs = limits.header_timeout_secs
+        self._patience_secs = limits.header_timeout_secs
         self.places = Connections(room_for(limits.connections_max))
+
+    async def listen(
+        self, host: str, port: int, *, tls: ssl.SSLContext | None = None, share_port: bool = False
+    ) -> asyncio.Server:
+        """Take connections. A TLS handshake has the time that headers have: until it is done there
+        is no connection that could be counted."""
+        handshake: dict[str, Any] = {"ssl_handshake_timeout": self._patience_secs} if tls else {}
+        return await self._loop.create_server(
+            self, host, port, ssl=tls, reuse_port=share_port, backlog=BACKLOG, **handshake
+        )
 
     def __call__(self) -> RequestHandler:
         """One protocol per connection. Bodies are not decompressed: the bytes are signed."""
@@ -97,14 +179,32 @@ class Server(web.Server):
             "access_log": None,
             "auto_decompress": False,
             "lingering_time": LINGERING_SECS,
+            "keepalive_timeout": REST_SECS,
         }
-        return _Protocol(self, self.places, self._header_timeout_secs, loop=self._loop, **arguments)
+        return _Protocol(self, self.places, self._patience_secs, loop=self._loop, **arguments)
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> web.BaseRequest:
+        """The request as aiohttp makes it, but never with the host of an absolute URI: nobody asks
+        for it, and one that cannot be decoded would end the connection without an answer."""
+        if message.url.absolute:
+            message = message._replace(url=message.url.relative())
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         protocol = request.protocol
         assert isinstance(protocol, _Protocol)
         protocol.begin()
         try:
-            return await self._ingress.answer(request)
+            response = await self._ingress.answer(request)
         finally:
             protocol.finish()
+        if response.status == answers.STATUS[Reason.BODY_TOO_LARGE]:
+            await drain(request)  # it may give way meanwhile: it is answered as far as we go
+        return response

@@ -8,9 +8,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from hookmill.config.options import Ingress as Options
 from hookmill.core.delivery import Delivery, Secret
@@ -19,7 +20,7 @@ from hookmill.core.ids import uuid7
 from hookmill.core.record import Output
 from hookmill.ingress import answers
 from hookmill.ingress.admission import Admission, RateLimit
-from hookmill.ingress.body import BodyIncomplete, drain, read_body
+from hookmill.ingress.body import BodyIncomplete, read_body
 from hookmill.ingress.peer import networks, peer_address
 from hookmill.ingress.rejected import rejected
 from hookmill.pipeline import DELIVERIES, RAW, REJECTED, Names
@@ -32,6 +33,8 @@ PREFIX = "/webhooks/"
 NO_ENDPOINT = "-"
 ANSWER_MARGIN_SECS = 0.5
 REJECTED_DEADLINE_SECS = 2.0
+HEAD_BYTES_MAX = 32 * 1024
+"""Of a request's line and headers together; each by itself has the parser's limit, 8 KiB."""
 
 
 class Keeper(Protocol):
@@ -103,13 +106,12 @@ class Ingress:
         except Refused as error:
             outcome = error.reason.value
             response = answers.refused(error.reason)
-            await self._let_the_answer_arrive(request, error.reason)
         except BodyIncomplete:
             outcome = "body_incomplete"
             response = answers.refused(Reason.MALFORMED_ENVELOPE)
             response.force_close()
         except Exception as error:  # a defect must not become a stack trace or a lost event
-            say("request_failed", endpoint=label, error=f"{type(error).__name__}: {error}"[:300])
+            say("request_failed", endpoint=label, error=_place(error))
             outcome = "defect"
             response = answers.refused(Reason.BROKER_UNAVAILABLE)
         self._count(door, label, outcome, time.perf_counter() - began)
@@ -231,10 +233,6 @@ class Ingress:
         socket = request.remote or "unknown"
         return peer_address(socket, request.headers.getall("x-forwarded-for", []), self._trusted)
 
-    async def _let_the_answer_arrive(self, request: web.BaseRequest, reason: Reason) -> None:
-        if reason is Reason.BODY_TOO_LARGE:
-            await drain(request)
-
     def _count(self, door: Door | None, label: str, outcome: str, seconds: float) -> None:
         if door is not None and outcome == "accepted":
             door.accepted.inc()
@@ -245,10 +243,20 @@ class Ingress:
 
 
 def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise BodyIncomplete("the parser lets other versions pass")
     if request.method != "POST":
         raise Refused(Reason.METHOD_NOT_ALLOWED)
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
+    if sum(len(name) + len(value) for name, value in request.raw_headers) > HEAD_BYTES_MAX:
+        raise Refused(Reason.MALFORMED_ENVELOPE)
+    for coding in request.headers.getall("content-encoding", ()):
+        if coding.lower() != "identity":
+            raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
+    for coding in request.headers.getall("transfer-encoding", ()):
+        if request.version < HttpVersion11:
+            raise BodyIncomplete("faulty framing: RFC 9112, section 6.1")
+        if coding.lower() != "chunked":  # `gzip, chunked` is a compressed body too
+            raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type in endpoint.pack.content_types_excluded:
         raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
@@ -256,3 +264,12 @@ def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
 
 def _headers(request: web.BaseRequest) -> tuple[tuple[str, str], ...]:
     return tuple((name.lower(), value) for name, value in request.headers.items())
+
+
+def _place(error: Exception) -> str:
+    """The kind of a defect and where it is. Not its text: that may quote a body."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    return type(error).__name__ + where

@@ -73,11 +73,15 @@ class Supervisor:
                     raise ConfigurationError(self.failed)
                 await asyncio.sleep(0.05)
 
-    async def stop(self, *, timeout_secs: float) -> None:
-        """Ask each to end, in order, and wait for it; kill what takes longer than that."""
-        self._stopping |= set(self._children)
-        for name in list(self._children):
-            await self.remove(name, timeout_secs=timeout_secs)
+    async def stop(self, *, timeout_secs: float, at_once: bool = False) -> None:
+        """Ask each to end, in order (or all at once), and wait for it; kill what takes longer."""
+        names = list(self._children)
+        self._stopping |= set(names)
+        if at_once:
+            await asyncio.gather(*(self.remove(each, timeout_secs=timeout_secs) for each in names))
+            return
+        for each in names:
+            await self.remove(each, timeout_secs=timeout_secs)
 
     def add(self, child: Child) -> None:
         """Keep one more child, from now on."""

@@ -147,7 +147,7 @@ CONNECTIONS = Gauge(
 )
 CONNECTIONS_ENDED = Counter(
     "hookmill_connections_ended",
-    "Connections closed before a request came, by reason: too_many, slow_headers",
+    "Connections cut off, by reason: too_many, slow_headers, unread_answers",
     ("reason",),
     registry=REGISTRY,
 )
