@@ -13,7 +13,7 @@ from typing import Any
 
 from hookmill.chaos.faults import BROKERS, SESSION_SECS, TAKING_OVER_SECS, Fault, Kind, Targets
 from hookmill.chaos.proxy import Mood, Proxies
-from hookmill.core.errors import KafkaUnavailable
+from hookmill.core.errors import HookmillError
 from hookmill.local.broker import LocalBroker
 from hookmill.local.supervisor import Child, Supervisor
 
@@ -109,8 +109,11 @@ class World:
         for port in self._broker_ports:
             self._proxies.before(port).set_mood(Mood.FAIR)
         await self._start_brokers(range(1, BROKERS + 1), wait=True)
-        for topic in list(self._refusing):
-            await self._take_again(topic)
+        async with asyncio.timeout(START_SECS_MAX):
+            while self._refusing:
+                for topic in list(self._refusing):
+                    with contextlib.suppress(HookmillError):
+                        await self._take_again(topic)
 
     def _doing(self, fault: Fault) -> Coroutine[Any, Any, None]:
         match fault.kind:
@@ -194,12 +197,12 @@ class World:
                 proxy.set_mood(Mood.FAIR)
 
     async def _refuse_writes(self, topic: str, seconds: float) -> None:
-        """Until the broker takes the change back it may be out itself; then `heal` does it."""
+        """A broker may be out when it is to take the topic's records again: then `heal` does it."""
         self._refusing.add(topic)
-        with contextlib.suppress(KafkaUnavailable, TimeoutError):
+        with contextlib.suppress(HookmillError):
             await self._refuse(topic, True)
         await asyncio.sleep(seconds)
-        with contextlib.suppress(KafkaUnavailable, TimeoutError):
+        with contextlib.suppress(HookmillError):
             await self._take_again(topic)
 
     async def _take_again(self, topic: str) -> None:

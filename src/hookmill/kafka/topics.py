@@ -266,12 +266,16 @@ class Admin:
 
 @contextlib.asynccontextmanager
 async def admin(connection: Connection) -> AsyncIterator[Admin]:
-    """An administration client for as long as it is needed."""
+    """An administration client for as long as it is needed.
+
+    Raises KafkaUnavailable when Kafka cannot be reached, at the start or in the middle.
+    """
     client = AIOKafkaAdminClient(**connection.arguments("hookmill-admin"))
-    async with reachable(connection), asyncio.timeout(NETWORK_TIMEOUT_SECS):
-        await client.start()
-    try:
-        yield Admin(client)
-    finally:
+    async with reachable(connection):
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            await client.close()
+            await client.start()
+        try:
+            yield Admin(client)
+        finally:
+            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                await client.close()
