@@ -43,7 +43,7 @@ MEANINGS = {
     Kind.DROP_ANSWERS: "one broker does what it is asked and its answers are lost",
     Kind.CUT_BROKER: "one broker's connections are cut and refused, though it runs",
     Kind.REFUSE_WRITES: "the brokers refuse every record for one topic of a stage",
-    Kind.ROLLING_RESTART: "SIGTERM of every process, one after another",
+    Kind.ROLLING_RESTART: "SIGTERM of every process and broker, one after another",
     Kind.SCALE: "a stage gets two more members, then loses all but one, then is as before",
 }
 """For people: what each fault does."""

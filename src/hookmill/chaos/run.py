@@ -15,7 +15,7 @@ from hookmill.chaos.traffic import Traffic
 from hookmill.chaos.world import World
 
 SETTLE_SECS_MAX = 180.0
-STILL_SECS_MAX = 45.0
+STILL_SECS_MAX = 90.0
 LOOK_SECS = 1.0
 
 

@@ -15,6 +15,7 @@ from hookmill.chaos.faults import BROKERS, SESSION_SECS, TAKING_OVER_SECS, Fault
 from hookmill.chaos.proxy import Mood, Proxies
 from hookmill.core.errors import HookmillError
 from hookmill.local.broker import LocalBroker
+from hookmill.local.errors import BrokerError
 from hookmill.local.supervisor import Child, Supervisor
 
 START_SECS_MAX = 90.0
@@ -250,7 +251,8 @@ class World:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
     async def _roll(self) -> None:
-        """SIGTERM, and start, one after another, each when the one before it works again."""
+        """SIGTERM, and start, one after another, each when the one before it works again; then
+        the brokers."""
         async with self._scaling:
             for child in list(self._children.values()):
                 await self.supervisor.remove(child.name, timeout_secs=STOP_SECS_MAX)
@@ -258,6 +260,20 @@ class World:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(ROLL_SECS_MAX):
                         await self.supervisor.until_started(child.name)
+        for number in range(1, BROKERS + 1):
+            await self._restart_broker(number)
+
+    async def _restart_broker(self, number: int) -> None:
+        """SIGTERM, and start again once it has handed over and ended."""
+        pid = self._broker.pid(number)
+        if pid is None:
+            return
+        self._signal(pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError, BrokerError):
+            async with asyncio.timeout(ROLL_SECS_MAX):
+                while self._broker.pid(number) == pid:
+                    await asyncio.sleep(0.1)
+                await asyncio.to_thread(self._broker.start_node, number)
 
     async def _scale(self, stage: str, seconds: float) -> None:
         """From two members to one, to three, to one, and back to two."""

@@ -92,12 +92,12 @@ def kinds_of(text: str | None) -> list[Kind]:
 async def chaos(wish: Wish, *, as_json: bool) -> bool:
     """Run it; returns whether every promise held."""
     folder = Path(tempfile.mkdtemp(prefix="hookmill-chaos-"))
-    kept = wish.keep
+    kept = True  # after a defect, too
     try:
         with own_environment():
             result = await _in_folder(folder, wish)
         report = result.report
-        kept = kept or not report.good
+        kept = wish.keep or not report.good
         if kept:
             (folder / HISTORY).write_bytes(msgspec.json.encode(result.history))
         if as_json:
@@ -105,6 +105,9 @@ async def chaos(wish: Wish, *, as_json: bool) -> bool:
         else:
             _print(report)
         return report.good
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        kept = wish.keep
+        raise
     finally:
         if kept:
             err.print(
