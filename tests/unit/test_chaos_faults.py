@@ -21,7 +21,7 @@ TARGETS = Targets(
     stateful=["dedup-1", "dedup-2"],
     writing=["dedup-1", "dedup-2", "handler-ledger"],
     stages=["dedup"],
-    topics=["webhooks-unique"],
+    topics=["webhooks-unique", "events-normalized"],
 )
 
 
@@ -90,6 +90,9 @@ def test_the_short_form_has_each_of_its_faults_once(seed: int) -> None:
     [zombie] = [fault for fault in faults if fault.kind is Kind.ZOMBIE]
     assert zombie.for_secs > SESSION_SECS
     assert zombie.target in TARGETS.stateful
+    assert [each.target for each in faults if each.kind is Kind.REFUSE_WRITES] == [
+        "webhooks-unique"
+    ]
 
 
 def test_a_fault_says_what_it_does() -> None:
