@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import resource
+import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,9 @@ import pytest
 
 from hookmill.config import options
 from hookmill.core.record import Record
+from hookmill.ingress import body as body_reading
 from hookmill.stages import headers
+from hookmill.telemetry import catalog
 from support.brokers import BrokerLog, until
 from support.front import PARTITIONS, REHIVE_SECRET, TOPICS, Front, event, post, posted, raw, signed
 
@@ -20,6 +23,7 @@ pytestmark = pytest.mark.broker
 
 PATIENCE_SECS = 10.0
 IDLE = 2_000
+NOTHING = b"POST /webhooks/nobody HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
 
 
 @pytest.fixture
@@ -57,6 +61,11 @@ async def good(front: Front, number: int = 1) -> bytes:
     body = event(number)
     answer = await raw(front.port, post(lines(body) + "connection: close\r\n", body) + body)
     return answer.splitlines()[0]
+
+
+def counted(name: str, **labels: str) -> float:
+    """What a counter says."""
+    return catalog.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 @pytest.mark.parametrize(
@@ -135,6 +144,72 @@ async def test_who_is_being_answered_does_not_give_way(narrow: Front) -> None:
         writer.close()
 
 
+async def test_who_is_told_that_it_is_too_much_gives_way(
+    narrow: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of a refused body is read for the client's sake; it keeps nobody out."""
+    monkeypatch.setattr(body_reading, "DRAIN_SECS_MAX", 10 * PATIENCE_SECS)
+    before = counted("hookmill_ingress_requests_total", endpoint="shop", outcome="body_too_large")
+    huge = [await connect(narrow) for _ in range(3)]
+    for _, writer in huge:
+        writer.write(b"POST /webhooks/shop HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n")
+    await until(
+        lambda: (
+            counted("hookmill_ingress_requests_total", endpoint="shop", outcome="body_too_large")
+            == before + 3
+        ),
+        timeout_secs=PATIENCE_SECS,
+    )
+    assert b" 200 " in await good(narrow)
+    for _, writer in huge:
+        writer.close()
+
+
+async def deaf(front: Front) -> socket.socket:
+    """A connection whose client never reads, with as little room for answers as there can be."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", front.port))
+    await until(lambda: front.server.places.open == 1, timeout_secs=PATIENCE_SECS)
+    return connection
+
+
+async def test_who_never_reads_the_answers_is_cut_off(narrow: Front) -> None:
+    """They would pile up, and the place would be held for ever."""
+    before = counted("hookmill_connections_ended_total", reason="unread_answers")
+    connection = await deaf(narrow)
+
+    def gone() -> bool:
+        try:
+            connection.send(NOTHING * 200)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    await until(gone, timeout_secs=4 * PATIENCE_SECS)
+    await until(lambda: narrow.server.places.open == 0, timeout_secs=PATIENCE_SECS)
+    connection.close()
+    assert counted("hookmill_connections_ended_total", reason="unread_answers") == before + 1
+
+
+async def test_closing_does_not_wait_for_ever_for_who_never_reads(narrow: Front) -> None:
+    """Too few answers to be noticed while they are written, and then a request that ends it: what
+    is not sent would keep the connection open."""
+    before = counted("hookmill_connections_ended_total", reason="unread_answers")
+    connection = await deaf(narrow)
+    [protocol] = narrow.server.connections
+    assert protocol.transport is not None
+    protocol.transport.set_write_buffer_limits(high=1 << 30)
+    await asyncio.get_running_loop().sock_sendall(connection, NOTHING * 20_000 + b"NO HTTP\r\n\r\n")
+
+    await until(lambda: narrow.server.places.open == 0, timeout_secs=4 * PATIENCE_SECS)
+    connection.close()
+    assert counted("hookmill_connections_ended_total", reason="unread_answers") == before + 1
+
+
 async def test_thousands_of_idle_connections_do_not_keep_a_delivery_out(front: Front) -> None:
     """They hold a place each and nothing else; a good delivery is answered among them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -210,8 +285,7 @@ async def test_pipelined_requests_are_answered_in_their_order(front: Front) -> N
 async def test_a_flood_of_pipelined_requests_holds_no_memory(front: Front) -> None:
     """They wait in the sender's socket, not in ours."""
     reader, writer = await connect(front)
-    one = b"POST /webhooks/nobody HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
-    writer.write(one * 20_000)
+    writer.write(NOTHING * 20_000)
     writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     async with asyncio.timeout(4 * PATIENCE_SECS):
         answer = await reader.read()

@@ -1,10 +1,12 @@
 """TLS of the public port: served, and a changed certificate is used without a restart."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import trustme
@@ -12,7 +14,9 @@ from aiohttp import web
 
 from hookmill.config.options import Ingress
 from hookmill.core.errors import ConfigurationError
-from hookmill.ingress import tls
+from hookmill.ingress import server, tls
+from hookmill.ingress.protocol import Server
+from hookmill.pipeline import Names
 from support.brokers import until
 
 
@@ -93,6 +97,25 @@ async def test_a_broken_certificate_leaves_the_old_one(
     await asyncio.sleep(0.1)  # several checks; nothing to wait for, as nothing may change
 
     assert await asyncio.to_thread(certificates.seen, port) == first
+
+
+async def test_a_handshake_has_the_time_of_headers(tmp_path: Path) -> None:
+    """Whoever connects and keeps silent holds a descriptor, and TLS comes before any request."""
+    certificates = Certificates(tmp_path)
+    certificates.issue()
+    limits = Ingress(header_timeout_secs=0.3)
+    door = server.Ingress(limits, {}, Mock(), names=Names(""), now_us=lambda: 0)
+    listening = await Server(door, limits).listen(
+        "127.0.0.1", 0, tls=tls.certificate(certificates.options)
+    )
+    port = listening.sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.close()
+    listening.close()
+    await listening.wait_closed()
 
 
 def test_a_certificate_that_cannot_be_read_is_an_error_at_start(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_without_trusted_proxies_nobody_is_believed() -> None:
 
 def test_the_peer_is_always_an_address() -> None:
     """No text of a client's ends in a log or a record."""
-    invented = ["<script>", "127.0.0.1; rm -rf", "1.1.1", "\udcff", "a" * 10_000]
+    invented = ["<script>", "127.0.0.1; rm -rf", "1.1.1", "\udcff", "a" * 10_000, "fe80::1%secret"]
 
     assert {peer_address(PROXY, [each], TRUSTED) for each in invented} == {PROXY}
 

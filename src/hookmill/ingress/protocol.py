@@ -25,9 +25,9 @@ from hookmill.telemetry.logs import say
 
 BACKLOG = 1024
 LINGERING_SECS = 2.0
-REST_SECS = 75.0
-"""How long a connection may rest between two requests: longer than the minute after which the
-usual proxies drop theirs, so that it is they who close first and lose no request."""
+REST_SECS = 660.0
+"""How long a connection may rest between two requests, if its place is not needed before: longer
+than proxies keep theirs (a minute to ten), so that they close first and lose no request."""
 
 
 class _Protocol(RequestHandler):
