@@ -615,5 +615,5 @@ def test_the_model_finds_a_flaw(flaw: Any) -> None:
         port_class = flaw if issubclass(flaw, StepPort) else StepPort
 
     with pytest.raises(AssertionError):
-        explore(Flawed, examples=2_000, steps=40, phases=[Phase.generate], database=None,
+        explore(Flawed, examples=20_000, steps=40, phases=[Phase.generate], database=None,
                 report_multiple_bugs=False)  # fmt: skip
