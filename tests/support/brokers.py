@@ -68,13 +68,10 @@ class BrokerLog:
 
     async def read(self, topic: str, partition: int) -> list[Record]:
         """Every committed record."""
-        found: list[Record] = []
         name = self.names.topic(topic)
         async with reader(self.connection) as source:
             bounds = await source.bounds(name)
-            async for records in source.read(name, {partition: bounds[partition]}):
-                found += records
-        return found
+            return await source.read_all(name, {partition: bounds[partition]})
 
     async def port(self, spec: Stage, partition: int) -> "EndingPort":
         """A port as a new owner of the partition would have it."""

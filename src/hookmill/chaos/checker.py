@@ -6,7 +6,7 @@ ended; every group at the end; no open transaction.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -25,13 +25,14 @@ from hookmill.chaos.history import (
 
 def check(history: History) -> Verdict:
     """Every promise, each with the first case that breaks it and the number of further ones."""
-    families = [list(family) for family in _families(history)]
+    fates = {link.name: _fates(history, link) for link in history.links}
+    losses = [list(_lost(history, link, fates[link.name])) for link in history.links]
+    families = [list(family) for family in _families(history, losses)]
     found = [each for family in families for each in family]
-    lost = [record for link in history.links for each in _lost(history, link)
-            for record in each.records]  # fmt: skip
+    lost = [record for several in losses for each in several for record in each.records]
     return Verdict(
         broken=[_with_more(several) for family in families for several in _by_topics(family)],
-        ends=[_ends(history, link) for link in history.links],
+        ends=[_ends(link, fates[link.name]) for link in history.links],
         acknowledged=sum(each.delivery is not None for each in history.attempts),
         events=len(_events(_records(history, history.raw))),
         lost=sum(each.promise is Promise.KEPT for each in found) + len(_events(lost)),
@@ -39,8 +40,8 @@ def check(history: History) -> Verdict:
     )
 
 
-def _families(history: History) -> Iterator[Iterable[Broken]]:
-    """All that is broken; cases that are alike come in one family."""
+def _families(history: History, losses: Sequence[Iterable[Broken]]) -> Iterator[Iterable[Broken]]:
+    """All that is broken; cases that are alike come in one family. `losses` are the stages'."""
     yield _kept(history)
     yield _forged(history)
     yield _unsent(history)
@@ -48,8 +49,8 @@ def _families(history: History) -> Iterator[Iterable[Broken]]:
     for link in history.links:
         yield _once(history, link)
         yield _ended_twice(history, link)
-    for link in history.links:
-        yield _lost(history, link)
+    for link, lost in zip(history.links, losses, strict=True):
+        yield lost
         yield _from_nowhere(history, link)
     yield _order_of_arrival(history)
     yield _order_of_topics(history)
@@ -169,9 +170,8 @@ def _ended_twice(history: History, link: Link) -> Iterator[Broken]:
             yield Broken(promise=Promise.ONCE, says=says, records=(other, letter))
 
 
-def _lost(history: History, link: Link) -> Iterator[Broken]:
+def _lost(history: History, link: Link, fates: Mapping[Found, str]) -> Iterator[Broken]:
     """Every record that went in came out."""
-    fates = _fates(history, link)
     for record, how in fates.items():
         if how == "open":
             says = (
@@ -227,10 +227,10 @@ def _fates(history: History, link: Link) -> dict[Found, str]:
     return fates
 
 
-def _ends(history: History, link: Link) -> Ends:
-    fates = Counter(_fates(history, link).values())
-    ways = {how: fates[how] for how in ("forwarded", "dropped", "dead_lettered", "open")}
-    return Ends(stage=link.name, read=len(_records(history, link.reads)), **ways)
+def _ends(link: Link, fates: Mapping[Found, str]) -> Ends:
+    counts = Counter(fates.values())
+    ways = {how: counts[how] for how in ("forwarded", "dropped", "dead_lettered", "open")}
+    return Ends(stage=link.name, read=len(fates), **ways)
 
 
 def _order_of_arrival(history: History) -> Iterator[Broken]:

@@ -143,8 +143,17 @@ def _fault(
     away = chance.uniform(*AWAY_SECS)
     one = chance.randint(1, BROKERS)
     match kind:
-        case Kind.KILL:
-            return Fault(at_secs=at_secs, kind=kind, target=chance.choice(list(targets.processes)))
+        case Kind.KILL | Kind.DELETE_STATE | Kind.CORRUPT_STATE:
+            pool = targets.processes if kind is Kind.KILL else targets.stateful
+            return Fault(at_secs=at_secs, kind=kind, target=chance.choice(list(pool)))
+        case Kind.FULL_DISK | Kind.SCALE | Kind.REFUSE_WRITES:
+            pool = {
+                Kind.FULL_DISK: targets.writing,
+                Kind.SCALE: targets.stages,
+                Kind.REFUSE_WRITES: targets.topics,
+            }[kind]
+            target = chance.choice(list(pool))
+            return Fault(at_secs=at_secs, kind=kind, target=target, for_secs=away)
         case Kind.FREEZE:
             for_secs = chance.uniform(FREEZE_SECS[0], min(FREEZE_SECS[1], freeze_secs_max))
             target = chance.choice(list(targets.processes))
@@ -156,17 +165,6 @@ def _fault(
             return Fault(
                 at_secs=at_secs, kind=kind, target=target, for_secs=for_secs, delay_secs=delay_secs
             )
-        case Kind.REFUSE_WRITES:
-            target = chance.choice(list(targets.topics))
-            return Fault(at_secs=at_secs, kind=kind, target=target, for_secs=away)
-        case Kind.DELETE_STATE | Kind.CORRUPT_STATE:
-            return Fault(at_secs=at_secs, kind=kind, target=chance.choice(list(targets.stateful)))
-        case Kind.FULL_DISK:
-            target = chance.choice(list(targets.writing))
-            return Fault(at_secs=at_secs, kind=kind, target=target, for_secs=away)
-        case Kind.SCALE:
-            target = chance.choice(list(targets.stages))
-            return Fault(at_secs=at_secs, kind=kind, target=target, for_secs=away)
         case Kind.ROLLING_RESTART:
             return Fault(at_secs=at_secs, kind=kind, target="every process")
         case Kind.NO_QUORUM:

@@ -82,11 +82,7 @@ async def observe(
         for topic in topics:
             bounds = await source.bounds(names.topic(topic))
             ends[topic] = {partition: end for partition, (_, end) in bounds.items()}
-            records[topic] = [
-                record
-                async for several in source.read(names.topic(topic), bounds)
-                for record in several
-            ]
+            records[topic] = await source.read_all(names.topic(topic), bounds)
         committed = await positions(source, names, handlers)
     history = History(
         attempts=attempts,

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
@@ -46,10 +47,7 @@ class Traffic:
     @property
     def answers(self) -> dict[int, int]:
         """How many answers of each status came; 0 is none at all."""
-        counts: dict[int, int] = {}
-        for attempt in self.attempts:
-            counts[attempt.status] = counts.get(attempt.status, 0) + 1
-        return dict(sorted(counts.items()))
+        return dict(sorted(Counter(attempt.status for attempt in self.attempts).items()))
 
     def stop(self) -> None:
         """Begin no further story; what was begun goes on until it is taken."""

@@ -63,8 +63,7 @@ class World:
         self._chance = random.Random(f"world {seed}")
         self._tell = tell
         self._scaling = asyncio.Lock()
-        self._frozen: set[int] = set()
-        self._full: dict[int, tuple[int, int]] = {}
+        self._full: set[int] = set()
         self.ended: list[str] = []
         self.supervisor = Supervisor(
             children,
@@ -89,7 +88,7 @@ class World:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start every process, and stop everything at the end, brokers included."""
+        """Start every process, and stop them all at the end."""
         try:
             await self.supervisor.start(timeout_secs=START_SECS_MAX)
             yield
@@ -102,13 +101,7 @@ class World:
         await self._doing(fault)
 
     async def heal(self) -> None:
-        """End every fault that still lasts: everything runs, nothing stands in the way."""
-        for pid in list(self._frozen):
-            self._signal(pid, signal.SIGCONT)
-        for pid in list(self._full):
-            self._give_room(pid)
-        for port in self._broker_ports:
-            self._proxies.before(port).set_mood(Mood.FAIR)
+        """When all faults are over: every broker runs, and takes the records of every topic."""
         await self._start_brokers(range(1, BROKERS + 1), wait=True)
         async with asyncio.timeout(START_SECS_MAX):
             while self._refusing:
@@ -172,30 +165,25 @@ class World:
     async def _freeze(self, pid: int | None, seconds: float) -> None:
         if pid is None:
             return
-        self._frozen.add(pid)
         self._signal(pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
             self._signal(pid, signal.SIGCONT)
-            self._frozen.discard(pid)
 
     async def _zombie(self, fault: Fault) -> None:
         """It wakes while another member takes over, each step of which takes its time."""
-        proxies = [self._proxies.before(port) for port in self._broker_ports]
         freezing = asyncio.ensure_future(
             self._freeze(self.supervisor.pid(fault.target), fault.for_secs)
         )
         try:
             await asyncio.sleep(SESSION_SECS - 1.0)
-            for proxy in proxies:
-                proxy.set_mood(Mood.SLOW, delay_secs=fault.delay_secs)
+            self._set_mood(self._broker_ports, Mood.SLOW, fault.delay_secs)
             await freezing
             await asyncio.sleep(TAKING_OVER_SECS[1])
         finally:
             freezing.cancel()
-            for proxy in proxies:
-                proxy.set_mood(Mood.FAIR)
+            self._set_mood(self._broker_ports, Mood.FAIR)
 
     async def _refuse_writes(self, topic: str, seconds: float) -> None:
         """A broker may be out when it is to take the topic's records again: then `heal` does it."""
@@ -223,31 +211,30 @@ class World:
             await asyncio.to_thread(self._broker.start)
 
     async def _in_mood(self, fault: Fault, mood: Mood) -> None:
-        proxy = self._proxies.before(self._broker_ports[fault.brokers[0] - 1])
-        proxy.set_mood(mood, delay_secs=fault.delay_secs)
+        ports = [self._broker_ports[number - 1] for number in fault.brokers]
+        self._set_mood(ports, mood, fault.delay_secs)
         try:
             await asyncio.sleep(fault.for_secs)
         finally:
-            proxy.set_mood(Mood.FAIR)
+            self._set_mood(ports, Mood.FAIR)
+
+    def _set_mood(self, ports: Sequence[int], mood: Mood, delay_secs: float = 0.0) -> None:
+        for port in ports:
+            self._proxies.before(port).set_mood(mood, delay_secs=delay_secs)
 
     async def _fill_disk(self, name: str, seconds: float) -> None:
         """No file of the process may grow or be written, as on a disk without room."""
         pid = self.supervisor.pid(name)
         if pid is None or pid in self._full:
             return
-        try:
-            soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
-        except ProcessLookupError:
-            return
-        self._full[pid] = (soft, hard)
-        await asyncio.sleep(seconds)
-        self._give_room(pid)
-
-    def _give_room(self, pid: int) -> None:
-        limits = self._full.pop(pid, None)
-        if limits is not None:
-            with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
+            limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+            self._full.add(pid)
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self._full.discard(pid)
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
     async def _roll(self) -> None:

@@ -209,7 +209,4 @@ async def _count(source: Reader, topic: str) -> int:
 
 
 async def _all(source: Reader, topic: str) -> list[Record]:
-    found: list[Record] = []
-    async for records in source.read(topic, await source.bounds(topic)):
-        found += records
-    return found
+    return await source.read_all(topic, await source.bounds(topic))

@@ -76,6 +76,10 @@ class Reader:
                     del left[tp]
             patience.watch(at)
 
+    async def read_all(self, topic: str, ranges: Mapping[int, tuple[int, int]]) -> list[Record]:
+        """As `read`, in one list."""
+        return [record async for several in self.read(topic, ranges) for record in several]
+
     async def follow(self, topic: str, *, from_start: bool) -> AsyncIterator[Record]:
         """Records as they come, for ever."""
         bounds = await self.bounds(topic)
