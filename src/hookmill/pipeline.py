@@ -26,6 +26,7 @@ SEEN = "dedup-seen"
 NORMALIZED = "events-normalized"
 RESOURCES = "resource-state"
 POSITIONS = "route-positions"
+DECISIONS = "dlq-decisions"
 KIND_TOPICS = {kind: f"events-{kind}" for kind in STATUSES}
 
 DAY_MS = 86_400_000
@@ -66,23 +67,49 @@ class Topic(msgspec.Struct, frozen=True):
     written_by: str
     retention_ms: int
     message_bytes_max: int
-    cleanup: Literal["delete", "compact,delete"] = "delete"
+    cleanup: Literal["delete", "compact,delete", "compact"] = "delete"
 
 
-def handler_queue(name: str) -> str:
-    """The queue of the handler of that name."""
-    return f"handler-{name}"
+class HandlerTopics(msgspec.Struct, frozen=True):
+    """The topics of the handler of that name, without the namespace."""
 
+    handler: str
 
-def handler_dead_letters(name: str) -> str:
-    """Where the handler of that name sets events aside."""
-    return f"handler-{name}-dlq"
+    @property
+    def part(self) -> str:
+        """What the handler is called in group names, headers and metrics."""
+        return f"handler-{self.handler}"
+
+    @property
+    def queue(self) -> str:
+        """The events that the rules name it for, in order for each subject."""
+        return self.part
+
+    @property
+    def dead_letters(self) -> str:
+        """Where it sets events aside."""
+        return f"{self.part}-dlq"
+
+    @property
+    def state(self) -> str:
+        """The changelog: which subjects wait, and the events parked behind them."""
+        return f"{self.part}-state"
+
+    def retry(self, delay_secs: int) -> str:
+        """Where failed events wait for that long."""
+        return f"{self.part}-retry-{delay_secs}"
+
+    def delay_secs(self, topic: str) -> int | None:
+        """How long events wait in that topic; None if it is no retry topic of this handler."""
+        prefix, _, delay = topic.rpartition("-")
+        return int(delay) if prefix == f"{self.part}-retry" and delay.isdecimal() else None
 
 
 def topics(config: Configuration, endpoints: Mapping[str, Endpoint]) -> list[Topic]:
     """Every topic in flow order. Later topics take larger records: headers grow on the way."""
     raw_bytes = config.ingress.body_bytes_max + HEADROOM_BYTES
     later_bytes = raw_bytes + HEADROOM_BYTES
+    parked_bytes = later_bytes + HEADROOM_BYTES
     longest_secs = max(KEEP_30_DAYS_SECS, window_secs_longest(endpoints, KEEP_30_DAYS_SECS))
     seen_keep_ms = longest_secs * 1000 + SEEN_MARGIN_MS
     flow = [
@@ -99,9 +126,16 @@ def topics(config: Configuration, endpoints: Mapping[str, Endpoint]) -> list[Top
         Topic(POSITIONS, "route", RESOURCES_KEEP_MS, later_bytes, "compact,delete"),
         Topic(ROUTE.dead_letters, "route", KEEP_MS, later_bytes),
     ]
-    for name in config.handlers:
-        flow.append(Topic(handler_queue(name), "route", KEEP_MS, later_bytes))
-        flow.append(Topic(handler_dead_letters(name), f"handler {name}", KEEP_MS, later_bytes))
+    for name, options in config.handlers.items():
+        its, writer = HandlerTopics(name), f"handler {name}"
+        flow.append(Topic(its.queue, "route", KEEP_MS, later_bytes))
+        flow += [
+            Topic(its.retry(delay), writer, KEEP_MS, later_bytes)
+            for delay in options.retry_delays_secs
+        ]
+        flow.append(Topic(its.state, writer, KEEP_MS, parked_bytes, "compact"))
+        flow.append(Topic(its.dead_letters, writer, KEEP_MS, later_bytes))
+    flow.append(Topic(DECISIONS, "dlq", KEEP_MS, later_bytes, "compact"))
     return flow
 
 
@@ -136,7 +170,7 @@ def decision(
             return Normalize(endpoints, raw_topic=names.topic(RAW), to=NORMALIZED)
         case "route":
             handlers = {name for rule in rules for name in rule.handlers}
-            queues = {name: handler_queue(name) for name in handlers}
+            queues = {name: HandlerTopics(name).queue for name in handlers}
             return Route(rules, kind_topics=KIND_TOPICS, queues=queues)
         case _:
             raise AssertionError(f"no stage is called {stage.name}")

@@ -47,7 +47,7 @@ KILLED = (ConnectionError, TimeoutError, Fenced)
 OUTPUTS = {
     "dedup": (pipeline.UNIQUE,),
     "normalize": (pipeline.NORMALIZED,),
-    "route": (*pipeline.KIND_TOPICS.values(), pipeline.handler_queue("ledger")),
+    "route": (*pipeline.KIND_TOPICS.values(), pipeline.HandlerTopics("ledger").queue),
 }
 
 Written = tuple[bytes, bytes, str | None, str | None]

@@ -47,6 +47,31 @@ def test_a_topic_of_the_map_as_it_must_be_in_the_cluster() -> None:
     )
 
 
+STATE = Topic("handler-a-state", "handler a", 3_024_000_000, 1_572_864, "compact")
+
+
+@pytest.mark.parametrize(
+    ("topic", "settings", "said"),
+    [
+        (SEEN, {"cleanup_policy": "delete"}, "dedup-seen is not compacted"),
+        (SEEN, {"retention_ms": "5"}, "dedup-seen keeps state for 5 ms only"),
+        (STATE, {"cleanup_policy": "compact,delete"}, "handler-a-state deletes state by age"),
+        (STATE, {"cleanup_policy": "delete"}, "handler-a-state is not compacted"),
+    ],
+)
+def test_a_changelog_that_forgets_is_not_safe(
+    topic: Topic, settings: dict[str, str], said: str
+) -> None:
+    """State that is gone before its time lets events through twice, or loses parked ones."""
+    with pytest.raises(UnsafeCluster, match=said):
+        check_safety([want(topic)], found(want(topic), **settings))
+
+
+def test_a_compacted_topic_may_have_any_retention() -> None:
+    """It is not applied to a topic that deletes nothing by age."""
+    check_safety([want(STATE)], found(want(STATE), retention_ms="5"))
+
+
 @pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2"), (5, "4")])
 def test_all_replicas_but_one_must_have_a_record(replicas: int, in_sync: str) -> None:
     """At least one; one broker may be away."""

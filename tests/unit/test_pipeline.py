@@ -47,9 +47,18 @@ def test_the_map_in_flow_order() -> None:
         "route-positions",
         "route-dlq",
         "handler-ledger",
+        "handler-ledger-retry-30",
+        "handler-ledger-retry-300",
+        "handler-ledger-retry-3600",
+        "handler-ledger-state",
         "handler-ledger-dlq",
         "handler-log",
+        "handler-log-retry-30",
+        "handler-log-retry-300",
+        "handler-log-retry-3600",
+        "handler-log-state",
         "handler-log-dlq",
+        "dlq-decisions",
     ]
 
 
@@ -113,8 +122,28 @@ def test_every_handler_that_a_rule_names_has_its_queue() -> None:
 
 def test_a_handlers_topics_are_named_after_it() -> None:
     """One queue a handler, so that a redrive reaches nobody else."""
-    assert pipeline.handler_queue("ledger") == "handler-ledger"
-    assert pipeline.handler_dead_letters("ledger") == "handler-ledger-dlq"
+    its = pipeline.HandlerTopics("ledger")
+
+    assert its.part == its.queue == "handler-ledger"
+    assert its.dead_letters == "handler-ledger-dlq"
+    assert its.state == "handler-ledger-state"
+    assert its.retry(300) == "handler-ledger-retry-300"
+
+
+@pytest.mark.parametrize(
+    ("topic", "delay_secs"),
+    [
+        ("handler-a-retry-30", 30),
+        ("handler-a-retry-", None),
+        ("handler-a-retry-30s", None),
+        ("handler-ab-retry-30", None),
+        ("handler-a-dlq", None),
+        ("handler-a", None),
+    ],
+)
+def test_a_retry_topic_says_its_delay(topic: str, delay_secs: int | None) -> None:
+    """Those of a delay that is configured no more are known by their name."""
+    assert pipeline.HandlerTopics("a").delay_secs(topic) == delay_secs
 
 
 def test_nothing_between_provider_and_handler_is_kept_shorter_than_raw() -> None:
@@ -141,10 +170,17 @@ def test_sightings_outlive_the_longest_window() -> None:
 
 def test_only_state_is_compacted() -> None:
     """Events are deleted by age alone; a compacted queue would lose some."""
-    compacted = {name for name, each in topics().items() if each.cleanup != "delete"}
+    compacted = {name for name, each in topics().items() if each.cleanup == "compact,delete"}
 
     assert compacted == {each.changelog for each in STAGES.values() if each.changelog}
     assert compacted == {"dedup-seen", "resource-state", "route-positions"}
+
+
+def test_what_is_parked_and_what_was_decided_is_kept_for_ever() -> None:
+    """A parked event has no other place, however long its handler stands still."""
+    kept = {name for name, each in topics().items() if each.cleanup == "compact"}
+
+    assert kept == {"handler-ledger-state", "handler-log-state", "dlq-decisions"}
 
 
 @pytest.mark.parametrize("body_bytes_max", [1024, 1_048_576, 16 * 1024 * 1024])

@@ -35,7 +35,7 @@ def links(names: pipeline.Names, handlers: Sequence[str]) -> list[Link]:
         "normalize": (pipeline.NORMALIZED,),
         "route": tuple(pipeline.KIND_TOPICS.values()),
     }
-    queues = tuple(pipeline.handler_queue(name) for name in handlers)
+    queues = tuple(pipeline.HandlerTopics(name).queue for name in handlers)
     return [
         Link(
             name=stage.name,
@@ -55,7 +55,9 @@ async def positions(
 ) -> dict[str, dict[int, int]]:
     """The committed offset of each group and partition."""
     reads = {names.group(stage.name): stage.reads for stage in pipeline.STAGES.values()}
-    reads |= {names.group(f"handler-{each}"): pipeline.handler_queue(each) for each in handlers}
+    reads |= {
+        names.group(f"handler-{each}"): pipeline.HandlerTopics(each).queue for each in handlers
+    }
     found = {}
     for group, topic in reads.items():
         committed = await source.committed(group)
@@ -90,7 +92,7 @@ async def observe(
         raw=pipeline.RAW,
         links=links(names, handlers),
         consumers=[
-            _consumer(names, name, records[pipeline.handler_queue(name)], ledger)
+            _consumer(names, name, records[pipeline.HandlerTopics(name).queue], ledger)
             for name in handlers
         ],
         positions=committed,
@@ -163,8 +165,8 @@ def _consumer(names: pipeline.Names, name: str, queue: Sequence[Record], ledger:
     return Consumer(
         name=name,
         group=names.group(f"handler-{name}"),
-        reads=pipeline.handler_queue(name),
-        dead_letters=pipeline.handler_dead_letters(name),
+        reads=pipeline.HandlerTopics(name).queue,
+        dead_letters=pipeline.HandlerTopics(name).dead_letters,
         counted=_counted(ledger) if books else None,
         entries=_entries(ledger) if books else (),
         entries_expected=_expected(queue) if books else (),

@@ -42,7 +42,9 @@ async def settled(setup: Setup, source: Reader, played: list[Played]) -> bool:
     if raw < sum(each.result.accepted for each in played):
         return False
     groups = [(stage.name, stage.reads) for stage in pipeline.STAGES.values()]
-    groups += [(f"handler-{name}", pipeline.handler_queue(name)) for name in setup.config.handlers]
+    groups += [
+        (f"handler-{name}", pipeline.HandlerTopics(name).queue) for name in setup.config.handlers
+    ]
     for group, topic in groups:
         if not await _is_through(setup, source, group, topic):
             return False
@@ -87,7 +89,8 @@ async def examine(setup: Setup, source: Reader, played: list[Played], folder: Pa
         duplicates=len(raw) - len(unique),
         dead_letters=dict(Counter(each.header(headers.ERROR_REASON) or "?" for each in dead)),
         handled={
-            name: len(everything[pipeline.handler_queue(name)]) for name in setup.config.handlers
+            name: len(everything[pipeline.HandlerTopics(name).queue])
+            for name in setup.config.handlers
         },
         balances=_balances(folder),
         wrong=wrong,

@@ -15,7 +15,7 @@ from hookmill.handlers.registry import make
 from hookmill.handlers.runner import Runner
 from hookmill.kafka.member import Member, PartitionWorker
 from hookmill.kafka.queue import KafkaQueue
-from hookmill.pipeline import handler_dead_letters, handler_queue
+from hookmill.pipeline import HandlerTopics
 from hookmill.stages import headers
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
@@ -35,7 +35,7 @@ async def serve(
         known = ", ".join(sorted(setup.config.handlers)) or "none"
         raise ConfigurationError(f"no handler is called '{name}'; configured are: {known}")
     handler = make(options, local_dir=Path(setup.config.local.dir))
-    topics = [handler_queue(name), handler_dead_letters(name)]
+    topics = [HandlerTopics(name).queue, HandlerTopics(name).dead_letters]
     cluster_id = await find_cluster(setup, topics, stopping)
     if cluster_id is None:
         return
@@ -58,7 +58,7 @@ async def serve(
     member = Member(
         connection,
         group=group,
-        topic=setup.names.topic(handler_queue(name)),
+        topic=setup.names.topic(HandlerTopics(name).queue),
         instance_id=static_id(group, instance),
         session_timeout_secs=setup.config.kafka.session_timeout_secs,
         make_worker=make_worker,

@@ -187,7 +187,7 @@ class _Tracer:
     async def _handled(self, first: Record, records: list[Record]) -> list[Step]:
         steps = []
         for name in self._setup.config.handlers:
-            queue = self._setup.names.topic(pipeline.handler_queue(name))
+            queue = self._setup.names.topic(pipeline.HandlerTopics(name).queue)
             record = _in_topic(records, queue)
             if record is None:
                 continue

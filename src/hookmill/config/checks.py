@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from hookmill.config.options import (
     Configuration,
@@ -19,6 +20,7 @@ from hookmill.core.event import STATUSES
 BUILT_IN_HANDLERS = ("ledger", "log")
 MODES = ("live", "test", "unknown")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_OWN_TOPIC = re.compile(r"-(dlq|state|retry-\d+)$")
 _TYPES = [f"{kind}.{status}" for kind, several in STATUSES.items() for status in several]
 
 
@@ -92,6 +94,14 @@ def _of_handler(name: str, handler: Handler) -> Iterator[str]:
     if handler.type not in BUILT_IN_HANDLERS and not _FUNCTION.fullmatch(handler.type):
         hint = nearest(handler.type, list(BUILT_IN_HANDLERS))
         yield f"handlers.{name}.type: '{handler.type}' is not built in, nor module:function{hint}"
+    if _OWN_TOPIC.search(name):
+        yield (
+            f"handlers.{name}: its topics would be those of another handler; not at the end of a "
+            "name: -dlq, -state, -retry-N"
+        )
+    delays = handler.retry_delays_secs
+    if any(later <= earlier for earlier, later in pairwise(delays)):
+        yield f"handlers.{name}.retry_delays_secs: each must be longer than the one before"
     if handler.url is not None and handler.type != "ledger":
         yield f"handlers.{name}.url: only the ledger has one"
 

@@ -118,7 +118,14 @@ class Handler(Section, frozen=True, kw_only=True):
     timeout_secs: Seconds = 30.0
     """How long one event may take."""
     retry_delays_secs: tuple[WholeSeconds, ...] = (30, 300, 3600)
-    """Checked but not used in this release: a handler that fails is tried again in place."""
+    """How long a failed event waits before the next attempt, each longer than the one before; one
+    that fails after the last of them is a dead letter."""
+    ordered: bool = True
+    """Whether a later event of a subject waits behind an earlier one that waits for a retry."""
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+    """How many events at once in one process; those of one subject one after another, always."""
+    parked_max: Count = 10_000
+    """How many events of one partition may be parked behind others; beyond it the queue waits."""
 
 
 class MetadataMatch(Section, frozen=True, kw_only=True):

@@ -19,9 +19,17 @@ class Drop(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Not now: abort the transaction and try the batch again in place, never skipping."""
+    """Not now, for a bounded `reason`.
+
+    A stage's is always in place: the transaction is aborted and the batch tried again. A handler's
+    counts as a failed attempt, and its event waits in a retry topic for at least `after_secs`.
+    With `in_place` it says that nothing can be handled now (its database is away): nothing counts,
+    the event stays where it is, and is tried again after a growing pause.
+    """
 
     reason: str
+    after_secs: float = 0.0
+    in_place: bool = False
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

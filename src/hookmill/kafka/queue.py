@@ -13,7 +13,7 @@ from hookmill.kafka.dead_letters import dead_letter
 from hookmill.kafka.producing import stop, write
 from hookmill.kafka.records import from_consumer
 from hookmill.kafka.worker import in_range
-from hookmill.pipeline import Names, handler_dead_letters, handler_queue
+from hookmill.pipeline import HandlerTopics, Names
 
 BATCH_BYTES_MAX = 900 * 1024
 
@@ -36,7 +36,7 @@ class KafkaQueue:
         self._handler = handler
         self._consumer = consumer
         self._now_us = now_us
-        self._tp = TopicPartition(names.topic(handler_queue(handler)), partition)
+        self._tp = TopicPartition(names.topic(HandlerTopics(handler).queue), partition)
         self._producer: AIOKafkaProducer | None = None
         self.position = -1
         self.turns = 0
@@ -69,7 +69,7 @@ class KafkaQueue:
         """Write the dead letter and await its acknowledgement."""
         letter = dead_letter(
             record,
-            topic=handler_dead_letters(self._handler),
+            topic=HandlerTopics(self._handler).dead_letters,
             part=f"handler-{self._handler}",
             reason=reason,
             detail=detail,

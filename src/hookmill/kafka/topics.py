@@ -136,10 +136,14 @@ def check_present(names: Iterable[str], found: Container[str]) -> None:
 def _forgetful(want: Wanted, have: Found) -> list[str]:
     """How a changelog would forget state that is still needed."""
     weak = []
-    if "compact" not in have.settings["cleanup.policy"]:
-        weak.append(f"{want.name} is not compacted")
+    policies = have.settings["cleanup.policy"].split(",")
     kept_ms = int(have.settings["retention.ms"])
-    if 0 <= kept_ms < int(want.settings["retention.ms"]):
+    if "compact" not in policies:
+        weak.append(f"{want.name} is not compacted")
+    if "delete" not in want.settings["cleanup.policy"]:
+        if "delete" in policies:
+            weak.append(f"{want.name} deletes state by age")
+    elif 0 <= kept_ms < int(want.settings["retention.ms"]):
         weak.append(f"{want.name} keeps state for {kept_ms} ms only")
     return weak
 
