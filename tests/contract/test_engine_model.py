@@ -25,8 +25,9 @@ from hookmill import pipeline
 from hookmill.config import options
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
 from hookmill.core.record import Output, Record
+from hookmill.kafka.changelog import MARK_KEY, Mark, State
 from hookmill.kafka.store import Bookmark, Overlay
-from hookmill.kafka.worker import MARK_KEY, Mark, Worker
+from hookmill.kafka.worker import Worker
 from hookmill.pipeline import DEDUP, NORMALIZE, ROUTE, Stage
 from hookmill.providers.endpoint import build
 from hookmill.stages import headers
@@ -512,7 +513,7 @@ def explore(machine: type[EngineMachine], *, examples: int, steps: int, **other:
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are split and restores written in pieces, as with millions of records."""
     monkeypatch.setattr("hookmill.kafka.worker.BYTES_MAX", 800)
-    monkeypatch.setattr("hookmill.kafka.worker.RESTORE_WRITE_RECORDS", 3)
+    monkeypatch.setattr("hookmill.kafka.changelog.RESTORE_WRITE_RECORDS", 3)
 
 
 def test_dedup_keeps_its_promise_whatever_happens() -> None:
@@ -532,9 +533,9 @@ class WritesBeforeTheCommit(Worker):
     """The store says `seen` before it is true."""
 
     async def _commit(self, decided: Any, overlay: Overlay) -> None:
-        bookmark = self._store.bookmark()
+        bookmark = self._state.store.bookmark()
         if bookmark is not None:
-            self._store.write(list(overlay.changes.items()), bookmark)
+            self._state.store.write(list(overlay.changes.items()), bookmark)
         await super()._commit(decided, overlay)
 
 
@@ -543,7 +544,7 @@ class RestoresBeforeTheFence(Worker):
 
     async def run(self) -> None:
         committed = await self._port.committed()
-        await self._restore()
+        await self._state.restore()
         self.position = await self._start_offset(committed)
         await self._port.fence()
         self._port.seek(self.position)
@@ -551,18 +552,34 @@ class RestoresBeforeTheFence(Worker):
             await self._process(await self._port.fetch(records_max=9, timeout_secs=1))
 
 
-class ForgetsItsState(Worker):
+class ForgetfulState(State):
     """The changelog says how far the input is done, and nothing of what was seen."""
 
-    def _changelog(self, changes: Any, next_offset: int) -> list[Output]:
-        return super()._changelog((), next_offset)
+    def records(self, changes: Any, next_input_offset: int) -> list[Output]:
+        return super().records((), next_input_offset)
 
 
-class TrustsAnyDisk(Worker):
+class TrustingState(State):
     """It reads on from a bookmark without asking whose it is."""
 
     async def _replay(self, start: int, end: int, incarnation: str | None) -> int:
         return await super()._replay(start, end, None)
+
+
+class ForgetsItsState(Worker):
+    """Its state is a forgetful one."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._state.__class__ = ForgetfulState
+
+
+class TrustsAnyDisk(Worker):
+    """Its state is a trusting one."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._state.__class__ = TrustingState
 
 
 class SkipsRetries(Worker):

@@ -190,8 +190,8 @@ def test_an_unknown_key_names_the_nearest(
         ('[handlers.a]\ntype = "log"\nretry_delays_secs = [30, 30]',
          "handlers.a.retry_delays_secs: each must be longer than the one before"),
         ('[handlers.a-retry-30]\ntype = "log"',
-         "handlers.a-retry-30: its topics would be those of another handler; not at the end of a name: "
-         "-dlq, -state, -retry-N"),
+         "handlers.a-retry-30: its topics would be those of another handler; not at the end of a "
+         "name: -dlq, -state, -retry-N"),
         ('[handlers.a]\ntype = "log"\ntimeout_secs = 0',
          "handlers.a.timeout_secs: expected float > 0.0"),
     ],

@@ -34,8 +34,8 @@ from hookmill.core.parse import (
 from hookmill.core.record import Record
 from hookmill.core.resource import decode_state
 from hookmill.core.times import from_epoch_us, from_rfc3339
+from hookmill.kafka.changelog import Mark
 from hookmill.kafka.store import Bookmark, RocksStore
-from hookmill.kafka.worker import Mark
 from hookmill.providers.pack import Terms
 from hookmill.providers.registry import PACKS
 from hookmill.stages import headers

@@ -7,33 +7,29 @@ store is written only after the commit. Any doubt throws everything away and sta
 """
 
 import asyncio
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Literal, Protocol, assert_never
-
-import msgspec
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, assert_never
 
 from hookmill.core.errors import HookmillError
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
 from hookmill.core.record import Output, Record
+from hookmill.kafka import changelog
 from hookmill.kafka.dead_letters import dead_letter
-from hookmill.kafka.store import Bookmark, Overlay, Store
+from hookmill.kafka.store import Overlay, Store
 from hookmill.pipeline import Stage as Spec
 from hookmill.stages.stage import Stage
 
 RECORDS_MAX = 2_000
 BYTES_MAX = 8 * 1024 * 1024
 FETCH_TIMEOUT_SECS = 1.0
-RESTORE_WRITE_RECORDS = 10_000
-MARK_KEY = b"\x00hookmill-mark"
 
 
 class OffsetOutOfRange(HookmillError):
     """The position is outside the log: records were deleted unread. Only a person can go on."""
 
 
-class Port(Protocol):
+class Port(changelog.Source, Protocol):
     """What the engine wants of Kafka for its partition. Every call has a time limit.
 
     Any exception means doubt; the engine then begins again with `fence`.
@@ -49,12 +45,6 @@ class Port(Protocol):
 
     async def input_bounds(self) -> tuple[int, int]:
         """First and next offset of the input partition."""
-
-    async def changelog_bounds(self) -> tuple[int, int]:
-        """First and next stable offset of the changelog partition."""
-
-    def read_changelog(self, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
-        """The committed records of the changelog from `start` to before `end`."""
 
     def seek(self, offset: int) -> None:
         """Fetch from there on."""
@@ -72,16 +62,7 @@ class Port(Protocol):
         """Let go of the producer."""
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """The changelog's own record, last in every transaction: which changelog this is, and the
-    next input offset, which serves when the group's committed offset is gone."""
-
-    incarnation: str
-    next_input_offset: int
-    v: Literal[1] = 1
-
-
-class Watcher(Protocol):
+class Watcher(changelog.Watcher, Protocol):
     """What the engine tells of itself."""
 
     def decided(self, record: Record, outcome: Outcome) -> None:
@@ -95,12 +76,6 @@ class Watcher(Protocol):
 
     def retried(self, reason: str) -> None:
         """The stage asked for the batch to be tried again."""
-
-    def restoring(self, left: int, read: int) -> None:
-        """Changelog records still to read, and how many were just read."""
-
-    def restored(self, records: int, *, rebuilt: bool) -> None:
-        """The state is complete."""
 
     def offset_from_changelog(self, offset: int) -> None:
         """The group's committed offset was gone."""
@@ -128,12 +103,11 @@ class Worker:
         self._stage = stage
         self._spec = spec
         self._port = port
-        self._store = store
+        self._state = changelog.State(spec.changelog, port, store, watcher)
         self._watcher = watcher
         self._pause = pause
         self._now_us = now_us
         self._value_bytes_max = value_bytes_max
-        self._incarnation = ""
         self.position = -1
         self.turns = 0
         self.pending_since_ms: int | None = None
@@ -142,7 +116,7 @@ class Worker:
         """Work until cancelled. Any exception leaves nothing half done; the caller runs it anew."""
         await self._port.fence()
         committed = await self._port.committed()
-        await self._restore()
+        await self._state.restore()
         self.position = await self._start_offset(committed)
         self._port.seek(self.position)
         while True:
@@ -155,7 +129,7 @@ class Worker:
 
     async def close(self) -> None:
         """Let go of the store and of the producer."""
-        self._store.close()
+        self._state.store.close()
         await self._port.close()
 
     async def _process(self, records: Sequence[Record]) -> None:
@@ -178,7 +152,7 @@ class Worker:
         keys = {
             key for task in tasks if not isinstance(task, DeadLetter) for key in task.state_keys
         }
-        overlay = Overlay(self._store.get_many(keys) if keys else {})
+        overlay = Overlay(self._state.store.get_many(keys) if keys else {})
         decided: list[tuple[Record, Outcome]] = []
         size_bytes = 0
         for record, task in zip(records, tasks, strict=True):
@@ -234,22 +208,16 @@ class Worker:
         began = time.perf_counter()
         try:
             written = await self._port.commit(
-                outputs + self._changelog(changes, next_offset), next_offset
+                outputs + self._state.records(changes, next_offset), next_offset
             )
         except Exception:
             self._watcher.not_committed()
             raise
         self._watcher.committed(time.perf_counter() - began)
-        offset = written[self._spec.changelog]
-        self._store.write(changes, Bookmark(offset, self._incarnation, next_offset))
+        self._state.write(changes, written[self._state.topic], next_offset)
         self.position = next_offset
         for record, outcome in decided:
             self._watcher.decided(record, outcome)
-
-    def _changelog(self, changes: Sequence[tuple[bytes, bytes]], next_offset: int) -> list[Output]:
-        topic = self._spec.changelog
-        mark = msgspec.json.encode(Mark(self._incarnation, next_offset))
-        return [Output(topic, key, value) for key, value in (*changes, (MARK_KEY, mark))]
 
     def _set_aside(self, record: Record, outcome: DeadLetter) -> Output:
         return dead_letter(
@@ -263,64 +231,11 @@ class Worker:
         )
 
     async def _start_offset(self, committed: int | None) -> int:
-        bookmark = self._store.bookmark()
         begin, end = await self._port.input_bounds()
-        start: int | None
-        if committed is not None:
-            start = committed
-        elif bookmark is not None and bookmark.next_input_offset is not None:
-            start = bookmark.next_input_offset
+        start = committed
+        if start is None and (start := self._state.next_input_offset) is not None:
             self._watcher.offset_from_changelog(start)
-        else:
-            start = None
         return in_range(self._spec.reads, self._port.partition, start, begin, end)
-
-    async def _restore(self) -> None:
-        begin, end = await self._port.changelog_bounds()
-        bookmark = self._store.bookmark()
-        usable = (
-            bookmark is not None
-            and bookmark.incarnation is not None
-            and begin <= bookmark.changelog_offset < end
-        )
-        read = 0
-        if bookmark is not None and usable:
-            read = await self._replay(bookmark.changelog_offset, end, bookmark.incarnation)
-        rebuilt = read == 0 and bookmark is not None
-        if read == 0:
-            self._store.clear()  # without a bookmark too: what lies there is nobody's
-            read = await self._replay(begin, end, None)
-        after = self._store.bookmark()
-        self._incarnation = (after.incarnation if after else None) or secrets.token_hex(8)
-        self._watcher.restored(read, rebuilt=rebuilt)
-
-    async def _replay(self, start: int, end: int, incarnation: str | None) -> int:
-        """Apply the changelog from `start`; returns the records read.
-
-        With an incarnation it reads on from a bookmark: 0 says that the first mark found (the
-        bookmark's own, or a later one where compaction took it) is another changelog's, or none.
-        """
-        read, mark, waiting = 0, None, list[tuple[bytes, bytes | None]]()
-        last = start
-        async for records in self._port.read_changelog(start, end):
-            for record in records:
-                if record.key == MARK_KEY:
-                    mark = msgspec.json.decode(record.value, type=Mark)
-                    if incarnation is not None and mark.incarnation != incarnation:
-                        return 0
-                else:
-                    waiting.append((record.key, record.value or None))
-                last = record.offset
-            read += len(records)
-            self._watcher.restoring(max(0, end - 1 - last), len(records))
-            if len(waiting) >= RESTORE_WRITE_RECORDS and incarnation is None:
-                self._store.write(waiting, _bookmark(last, mark))
-                waiting = []
-        if incarnation is not None and mark is None:
-            return 0
-        if read:
-            self._store.write(waiting, _bookmark(last, mark))
-        return read
 
 
 def in_range(topic: str, partition: int, start: int | None, begin: int, end: int) -> int:
@@ -350,14 +265,6 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
         if not task.cancelled():
             task.exception()  # the next owner's fence settles it
         raise
-
-
-def _bookmark(offset: int, mark: Mark | None) -> Bookmark:
-    return Bookmark(
-        offset,
-        mark.incarnation if mark else None,
-        mark.next_input_offset if mark else None,
-    )
 
 
 def _defect(error: Exception) -> DeadLetter:
