@@ -1,11 +1,11 @@
-"""The engine's port to a real partition: one transactional producer, fenced by its id.
+"""A real partition: one transactional producer, fenced by its id, and the group's positions.
 
 aiokafka speaks the first version of every transaction request, which knows no consumer group
 metadata; so the fence must come from a `transactional.id` per input partition.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -21,17 +21,19 @@ BATCH_BYTES_MAX = 900 * 1024
 RESTORE_FETCH_BYTES = 8 * 1024 * 1024
 
 
-class KafkaPort:
-    """One input partition of a stage on a real cluster. Implements `worker.Port`."""
+class Owner:
+    """One owner of a partition number of some topics: it alone can commit, once it has fenced."""
 
     def __init__(
         self,
         connection: Connection,
         names: Names,
-        spec: Stage,
+        group: str,
         partition: int,
         consumer: AIOKafkaConsumer,
         *,
+        reads: str,
+        changelog: str,
         batch_bytes_max: int = BATCH_BYTES_MAX,
     ) -> None:
         self.partition = partition
@@ -39,9 +41,9 @@ class KafkaPort:
         self._names = names
         self._consumer = consumer
         self._batch_bytes_max = batch_bytes_max
-        self._group = names.group(spec.name)
-        self._input = TopicPartition(names.topic(spec.reads), partition)
-        self._changelog = TopicPartition(names.topic(spec.changelog), partition)
+        self._group = names.group(group)
+        self._input = self._at(reads)
+        self._changelog = self._at(changelog)
         self._producer: AIOKafkaProducer | None = None
 
     @property
@@ -61,16 +63,6 @@ class KafkaPort:
         )
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             await self._producer.start()
-
-    async def committed(self) -> int | None:
-        """The group's committed offset, from the broker."""
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            offset: int | None = await self._consumer.committed(self._input)
-        return offset
-
-    async def input_bounds(self) -> tuple[int, int]:
-        """First and next offset of the input partition."""
-        return await self._bounds(self._input)
 
     async def changelog_bounds(self) -> tuple[int, int]:
         """First and next offset of the changelog; after the fence nothing of it is open."""
@@ -106,44 +98,102 @@ class KafkaPort:
             async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
                 await consumer.stop()
 
-    def seek(self, offset: int) -> None:
-        """Fetch from there on; whatever was prefetched is thrown away."""
-        self._consumer.seek(self._input, offset)
-
-    async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
-        """The next records; empty when none came in time."""
-        async with asyncio.timeout(timeout_secs + NETWORK_TIMEOUT_SECS):
-            found = await self._consumer.getmany(
-                self._input, timeout_ms=int(timeout_secs * 1000), max_records=records_max
-            )
-        return [from_consumer(each) for each in found.get(self._input, ())]
-
-    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
-        """One transaction. Every send is awaited before the commit: aiokafka would commit
-        happily after a batch was rejected, and the record would be lost."""
-        assert self._producer is not None
-        async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
-            await self._producer.begin_transaction()
-            written = await write(self._producer, outputs, self.partition, self._names.topic)
-            await self._producer.send_offsets_to_transaction(
-                {self._input: next_offset}, self._group
-            )
-            await self._producer.commit_transaction()
-        return written
-
     async def close(self) -> None:
         """Let go of the producer; the next fence settles what it left open."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop(producer)
 
-    async def _bounds(self, partition: TopicPartition) -> tuple[int, int]:
+    def _at(self, topic: str) -> TopicPartition:
+        return TopicPartition(self._names.topic(topic), self.partition)
+
+    async def _committed(self, at: TopicPartition) -> int | None:
+        """The group's committed offset, from the broker."""
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            begin = await self._consumer.beginning_offsets([partition])
-            end = await self._consumer.end_offsets([partition])
-        return begin[partition], end[partition]
+            offset: int | None = await self._consumer.committed(at)
+        return offset
+
+    async def _bounds(self, at: TopicPartition) -> tuple[int, int]:
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            begin = await self._consumer.beginning_offsets([at])
+            end = await self._consumer.end_offsets([at])
+        return begin[at], end[at]
+
+    async def _fetch(
+        self,
+        consumer: AIOKafkaConsumer,
+        places: Sequence[TopicPartition],
+        *,
+        records_max: int,
+        timeout_secs: float,
+    ) -> list[Record]:
+        async with asyncio.timeout(timeout_secs + NETWORK_TIMEOUT_SECS):
+            found = await consumer.getmany(
+                *places, timeout_ms=int(timeout_secs * 1000), max_records=records_max
+            )
+        return [from_consumer(each) for at in places for each in found.get(at, ())]
+
+    async def _commit(
+        self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, int]
+    ) -> dict[str, int]:
+        """One transaction. Every send is awaited before the commit: aiokafka would commit
+        happily after a batch was rejected, and the record would be lost."""
+        assert self._producer is not None
+        async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
+            await self._producer.begin_transaction()
+            written = await write(self._producer, outputs, self.partition, self._names.topic)
+            await self._producer.send_offsets_to_transaction(dict(offsets), self._group)
+            await self._producer.commit_transaction()
+        return written
 
     async def _position(self, consumer: AIOKafkaConsumer) -> int:
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             position: int = await consumer.position(self._changelog)
         return position
+
+
+class KafkaPort(Owner):
+    """One input partition of a stage on a real cluster. Implements `worker.Port`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        names: Names,
+        spec: Stage,
+        partition: int,
+        consumer: AIOKafkaConsumer,
+        *,
+        batch_bytes_max: int = BATCH_BYTES_MAX,
+    ) -> None:
+        super().__init__(
+            connection,
+            names,
+            spec.name,
+            partition,
+            consumer,
+            reads=spec.reads,
+            changelog=spec.changelog,
+            batch_bytes_max=batch_bytes_max,
+        )
+
+    async def committed(self) -> int | None:
+        """The group's committed offset, asked of the broker now."""
+        return await self._committed(self._input)
+
+    async def input_bounds(self) -> tuple[int, int]:
+        """First and next offset of the input partition."""
+        return await self._bounds(self._input)
+
+    def seek(self, offset: int) -> None:
+        """Fetch from there on; whatever was prefetched is thrown away."""
+        self._consumer.seek(self._input, offset)
+
+    async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
+        """The next records; empty when none came in time."""
+        return await self._fetch(
+            self._consumer, [self._input], records_max=records_max, timeout_secs=timeout_secs
+        )
+
+    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
+        """The outputs and the group's offset in one transaction."""
+        return await self._commit(outputs, {self._input: next_offset})
