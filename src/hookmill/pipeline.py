@@ -148,6 +148,11 @@ class Names(msgspec.Struct, frozen=True):
         """The topic's name in the cluster."""
         return self._prefixed(name)
 
+    def plain(self, name: str) -> str | None:
+        """The topic of that name in the cluster without the namespace; None if not of ours."""
+        prefix = self._prefixed("")
+        return name.removeprefix(prefix) if name.startswith(prefix) else None
+
     def group(self, part: str) -> str:
         """The consumer group of a stage (`dedup`) or a handler (`handler-ledger`)."""
         return self._prefixed(f"hookmill-{part}")

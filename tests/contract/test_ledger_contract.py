@@ -21,6 +21,7 @@ from hookmill.core.outcome import Retry
 from hookmill.handlers import ledger
 from hookmill.handlers.api import Context
 from hookmill.handlers.ledger import Balance, Books, LedgerHandler, database_path
+from hookmill.telemetry.logs import bound
 
 EVENTS = 60
 DEADLINE_SECS = 60
@@ -303,7 +304,7 @@ def test_two_processes_on_one_file_count_each_event_once(path: Path) -> None:
 
 CONTEXT = Context(
     handler="ledger", attempt=1, deadline_secs=30, idempotency_key="hm_1", delivery=None,
-    topic="q", partition=3, offset=41, say=print,
+    topic="q", partition=3, offset=41, log=bound(),
 )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from hookmill import pipeline
 from hookmill.cli.process import guarded
 from hookmill.core.errors import KafkaUnavailable, Stuck, TopicsMissing, UnsafeCluster
 from hookmill.kafka.member import Member, PartitionWorker
+from hookmill.kafka.safely import OffsetOutOfRange
 from hookmill.kafka.topics import admin
-from hookmill.kafka.worker import OffsetOutOfRange
 from support.brokers import BrokerLog, until
 
 pytestmark = pytest.mark.broker

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 from hookmill.core.record import Headers, Output, Record
 from hookmill.kafka.store import Bookmark, Changes
@@ -150,6 +150,10 @@ class MemoryStore:
     def get_many(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """The values of those keys that have one."""
         return {key: self.values[key] for key in keys if key in self.values}
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and its value."""
+        return iter(sorted(self.values.items()))
 
     def write(self, changes: Changes, bookmark: Bookmark) -> None:
         """Both at once."""

@@ -1,24 +1,31 @@
 """`hookmill handle`: one member of a handler's consumer group."""
 
 import asyncio
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hookmill.cli.process import guarded, private_port
+from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
-from hookmill.cli.stage import check_cluster, find_cluster, lock_state, static_id
+from hookmill.cli.stage import batch_bytes_max, check_cluster, find_cluster, lock_state, static_id
+from hookmill.cli.telemetry import HandlerTelemetry
+from hookmill.config.options import Handler as Options
 from hookmill.core.errors import ConfigurationError
-from hookmill.core.event import Event
-from hookmill.core.record import Record
+from hookmill.handlers.api import Handler
+from hookmill.handlers.handling import Handling
+from hookmill.handlers.journal import Journal
+from hookmill.handlers.ports import Settings
 from hookmill.handlers.registry import make
 from hookmill.handlers.runner import Runner
-from hookmill.kafka.member import Member, PartitionWorker
+from hookmill.kafka.member import STUCK_SECS, Member, PartitionWorker
 from hookmill.kafka.queue import KafkaQueue
+from hookmill.kafka.store import InstanceLock, RocksStore
+from hookmill.kafka.topics import admin
 from hookmill.pipeline import HandlerTopics
-from hookmill.stages import headers
-from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
+
+JOURNAL = "in-flight"
 
 
 async def serve(
@@ -35,34 +42,25 @@ async def serve(
         known = ", ".join(sorted(setup.config.handlers)) or "none"
         raise ConfigurationError(f"no handler is called '{name}'; configured are: {known}")
     handler = make(options, local_dir=Path(setup.config.local.dir))
-    topics = [HandlerTopics(name).queue, HandlerTopics(name).dead_letters]
+    its = HandlerTopics(name)
+    topics = [each.name for each in setup.topics() if each.name == its.queue
+              or each.written_by == f"handler {name}"]  # fmt: skip
     cluster_id = await find_cluster(setup, topics, stopping)
-    if cluster_id is None:
+    retries = await until_kafka_answers(partial(_retry_topics, setup, its), stopping)
+    if cluster_id is None or retries is None:
         return
-    group = setup.names.group(f"handler-{name}")
+    group = setup.names.group(its.part)
     lock = lock_state(setup, cluster_id, group, instance)
-    connection = setup.connection()
-
-    def make_worker(partition: int, consumer: Any) -> PartitionWorker:
-        queue = KafkaQueue(connection, setup.names, name, partition, consumer, now_us=now_us)
-        runner = Runner(
-            name,
-            handler,
-            queue,
-            timeout_secs=options.timeout_secs,
-            observer=HandlerTelemetry(name),
-            say=say,
-        )
-        return _QueueWorker(queue, runner)
-
+    journal = Journal(lock.folder / JOURNAL)
     member = Member(
-        connection,
+        setup.connection(),
         group=group,
-        topic=setup.names.topic(HandlerTopics(name).queue),
+        topic=setup.names.topic(its.queue),
         instance_id=static_id(group, instance),
         session_timeout_secs=setup.config.kafka.session_timeout_secs,
-        make_worker=make_worker,
+        make_worker=_worker_maker(setup, options, its, handler, retries, lock, journal),
         partitions=setup.config.kafka.partitions,
+        stuck_secs=max(STUCK_SECS, 2 * options.timeout_secs),
     )
     await handler.start()
     try:
@@ -72,74 +70,93 @@ async def serve(
             await guarded(member.run(stopping), partial(check_cluster, setup, topics))
     finally:
         await handler.close()
+        journal.close()
         lock.release()
+
+
+async def _retry_topics(setup: Setup, its: HandlerTopics) -> tuple[str, ...]:
+    """Those of the configured delays, and those of earlier ones that are in the cluster still:
+    what waits in them must come back, too."""
+    async with admin(setup.connection()) as client:
+        found = await client.names()
+    plain = (setup.names.plain(each) for each in found)
+    delays_secs = {its.delay_secs(each) for each in plain if each is not None} - {None}
+    configured = setup.config.handlers[its.handler].retry_delays_secs
+    return tuple(its.retry(each) for each in sorted({*configured, *filter(None, delays_secs)}))
+
+
+def _worker_maker(
+    setup: Setup,
+    options: Options,
+    its: HandlerTopics,
+    handler: Handler,
+    retry_topics: tuple[str, ...],
+    lock: InstanceLock,
+    journal: Journal,
+) -> Any:
+    """Makes the worker of a partition; all workers of the process share the handler's places."""
+    connection = setup.connection()
+    slots = asyncio.Semaphore(options.concurrency)
+    settings = Settings(
+        topics=its,
+        delays_secs=options.retry_delays_secs,
+        retry_topics=retry_topics,
+        timeout_secs=options.timeout_secs,
+        ordered=options.ordered,
+        parked_max=options.parked_max,
+    )
+
+    def make_worker(partition: int, consumer: Any) -> PartitionWorker:
+        told = HandlerTelemetry(its.handler, partition)
+        queue = KafkaQueue(
+            connection,
+            setup.names,
+            its,
+            partition,
+            consumer,
+            RocksStore(lock.folder / str(partition)),
+            retry_topics=retry_topics,
+            watcher=told,
+            batch_bytes_max=batch_bytes_max(setup),
+        )
+        handling = Handling(
+            settings, handler, journal=journal, observer=told, now_us=now_us, clock=time.monotonic
+        )
+        runner = Runner(settings, handling, queue, slots=slots, observer=told, now_us=now_us)
+        return _QueueWorker(queue, runner, told)
+
+    return make_worker
 
 
 class _QueueWorker:
     """The runner on one partition, as the member wants its workers."""
 
-    def __init__(self, queue: KafkaQueue, runner: Runner) -> None:
+    def __init__(self, queue: KafkaQueue, runner: Runner, told: HandlerTelemetry) -> None:
         self._queue = queue
         self._runner = runner
+        self._told = told
 
     @property
     def position(self) -> int:
-        """The next offset to be handled."""
+        """The next offset that is neither done nor put away."""
         return self._queue.position
 
     @property
     def turns(self) -> int:
-        """Grows as long as the worker polls."""
-        return self._queue.turns
+        """Grows as long as the worker polls and the handler comes back."""
+        return self._runner.turns
 
     @property
     def pending_since_ms(self) -> int | None:
         """The append time of the oldest event that is not handled yet."""
-        return self._queue.pending_since_ms
+        return self._runner.pending_since_ms
 
     async def run(self) -> None:
-        """Begin at the committed offset and handle for ever."""
-        await self._queue.begin()
+        """Begin at the fence and handle for ever."""
         await self._runner.run()
 
     async def close(self) -> None:
-        """Let go of what the queue holds."""
+        """Let go of the state and of what the queue holds."""
+        self._told.gone()
+        self._queue.close_store()
         await self._queue.close()
-
-
-class HandlerTelemetry:
-    """Turns what the runner tells of itself into metrics and log lines."""
-
-    def __init__(self, handler: str) -> None:
-        self._handler = handler
-        self._seconds = catalog.HANDLER_SECONDS.labels(handler)
-        self._handled = catalog.HANDLED.labels(handler, "handled")
-
-    def handled(self, record: Record, event: Event, seconds: float) -> None:
-        """The event is done."""
-        self._handled.inc()
-        self._seconds.observe(seconds)
-
-    def retried(self, record: Record, reason: str, attempt: int) -> None:
-        """The handler failed and is tried again in place."""
-        catalog.HANDLED.labels(self._handler, "retried").inc()
-        say(
-            "handler_retried",
-            handler=self._handler,
-            reason=reason,
-            attempt=attempt,
-            delivery=record.header(headers.DELIVERY),
-        )
-
-    def set_aside(self, record: Record, reason: str) -> None:
-        """The event went to the dead letters."""
-        catalog.HANDLED.labels(self._handler, "dead_lettered").inc()
-        catalog.DEAD_LETTERS.labels(f"handler-{self._handler}", reason).inc()
-        say(
-            "record_dead_lettered",
-            part=f"handler-{self._handler}",
-            reason=reason,
-            delivery=record.header(headers.DELIVERY),
-            partition=record.partition,
-            offset=record.offset,
-        )

@@ -9,16 +9,13 @@ from typing import Any
 from hookmill import pipeline
 from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
+from hookmill.cli.telemetry import StageTelemetry
 from hookmill.core.errors import HookmillError
-from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
-from hookmill.core.record import Record
 from hookmill.kafka.member import Member, PartitionWorker, pause_growing
 from hookmill.kafka.partition import BATCH_BYTES_MAX, KafkaPort
 from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
 from hookmill.kafka.topics import admin, check_present, check_safety
 from hookmill.kafka.worker import Worker
-from hookmill.stages import headers
-from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
 BATCH_OVERHEAD_BYTES = 1024
@@ -50,7 +47,7 @@ async def serve(
             stage,
             partition,
             consumer,
-            batch_bytes_max=min(BATCH_BYTES_MAX, *limits.values()) - BATCH_OVERHEAD_BYTES,
+            batch_bytes_max=batch_bytes_max(setup),
         )
         store: Store = RocksStore(lock.folder / str(partition))
         return Worker(
@@ -115,78 +112,12 @@ def static_id(group: str, instance: str | None) -> str | None:
     return None if instance is None else f"{socket.gethostname()}-{group}-{instance}"
 
 
+def batch_bytes_max(setup: Setup) -> int:
+    """How large a batch may be that every topic takes."""
+    smallest = min(topic.message_bytes_max for topic in setup.topics())
+    return min(BATCH_BYTES_MAX, smallest) - BATCH_OVERHEAD_BYTES
+
+
 def _topics_of(setup: Setup, stage: pipeline.Stage) -> list[str]:
     writer = [topic.name for topic in setup.topics() if topic.written_by == stage.name]
     return [stage.reads, *writer]
-
-
-class StageTelemetry:
-    """Turns what the engine tells of itself into metrics and log lines."""
-
-    def __init__(self, stage: str, partition: int) -> None:
-        self._stage = stage
-        self._partition = partition
-        self._forwarded = catalog.STAGE_RECORDS.labels(stage, "forwarded")
-        self._left = catalog.RESTORE_LEFT.labels(stage, str(partition))
-
-    def decided(self, record: Record, outcome: Outcome) -> None:
-        """Count the outcome; name what a person may have to look at."""
-        match outcome:
-            case Forward():
-                self._forwarded.inc()
-                if self._stage == "normalize":
-                    self._note_unrecognized(record, outcome)
-            case Drop():
-                catalog.STAGE_RECORDS.labels(self._stage, "dropped").inc()
-                catalog.DUPLICATES.labels(record.header(headers.ENDPOINT) or "-").inc()
-            case DeadLetter():
-                catalog.STAGE_RECORDS.labels(self._stage, "dead_lettered").inc()
-                catalog.DEAD_LETTERS.labels(self._stage, outcome.reason).inc()
-                say(
-                    "record_dead_lettered",
-                    part=self._stage,
-                    reason=outcome.reason,
-                    delivery=record.header(headers.DELIVERY),
-                    partition=record.partition,
-                    offset=record.offset,
-                )
-
-    def committed(self, seconds: float) -> None:
-        """A transaction took that long."""
-        catalog.TRANSACTIONS.labels(self._stage, "committed").inc()
-        catalog.TRANSACTION_SECONDS.labels(self._stage).observe(seconds)
-
-    def not_committed(self) -> None:
-        """A transaction failed; its worker starts anew."""
-        catalog.TRANSACTIONS.labels(self._stage, "failed").inc()
-
-    def retried(self, reason: str) -> None:
-        """The stage asked for the batch to be tried again."""
-        catalog.RETRIES.labels(self._stage, reason).inc()
-        say("batch_retried", stage=self._stage, partition=self._partition, reason=reason)
-
-    def restoring(self, left: int, read: int) -> None:
-        """Show how far the restore is."""
-        catalog.RESTORED.labels(self._stage).inc(read)
-        self._left.set(left)
-        if read and left > 100_000:
-            say("restore_progress", stage=self._stage, partition=self._partition, left=left)
-
-    def restored(self, records: int, *, rebuilt: bool) -> None:
-        """The partition's state is complete."""
-        self._left.set(0)
-        where = {"stage": self._stage, "partition": self._partition, "records": records}
-        say("state_rebuilt" if rebuilt else "restore_finished", **where)
-
-    def offset_from_changelog(self, offset: int) -> None:
-        """The group's own offset was gone."""
-        where = {"stage": self._stage, "partition": self._partition, "offset": offset}
-        say("offset_from_changelog", **where)
-
-    def _note_unrecognized(self, record: Record, outcome: Forward) -> None:
-        types = [value for output in outcome.outputs for name, value in output.headers
-                 if name == "ce_type"]  # fmt: skip
-        if b"hookmill.other.unrecognized" in types:
-            provider = record.header(headers.PROVIDER) or "-"
-            catalog.UNRECOGNIZED.labels(provider).inc()
-            say("event_unrecognized", provider=provider, delivery=record.header(headers.DELIVERY))

@@ -19,7 +19,7 @@ class Drop(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Not now, for a bounded `reason`.
+    """Not now, for a bounded `reason`; `detail` is for a person, and goes to no log.
 
     A stage's is always in place: the transaction is aborted and the batch tried again. A handler's
     counts as a failed attempt, and its event waits in a retry topic for at least `after_secs`.
@@ -28,6 +28,7 @@ class Retry(msgspec.Struct, frozen=True):
     """
 
     reason: str
+    detail: str = ""
     after_secs: float = 0.0
     in_place: bool = False
 

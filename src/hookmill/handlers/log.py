@@ -2,6 +2,7 @@
 
 from hookmill.core.event import Event
 from hookmill.handlers.api import Answer, Context
+from hookmill.telemetry.logs import say
 
 
 class LogHandler:
@@ -12,7 +13,7 @@ class LogHandler:
 
     async def handle(self, event: Event, context: Context) -> Answer:
         """Say it."""
-        context.say(
+        say(
             "event_handled",
             id=event.id,
             type=event.type,

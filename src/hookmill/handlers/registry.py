@@ -4,9 +4,10 @@ from pathlib import Path
 
 from hookmill.config.options import Handler as Options
 from hookmill.config.references import import_function
-from hookmill.handlers.api import FunctionHandler, Handler
+from hookmill.handlers.api import Handler
 from hookmill.handlers.ledger import LedgerHandler, database_path
 from hookmill.handlers.log import LogHandler
+from hookmill.handlers.threads import FunctionHandler
 
 
 def make(options: Options, *, local_dir: Path) -> Handler:
@@ -17,4 +18,4 @@ def make(options: Options, *, local_dir: Path) -> Handler:
         case "log":
             return LogHandler()
         case reference:
-            return FunctionHandler(import_function(reference))
+            return FunctionHandler(import_function(reference), threads=options.concurrency)

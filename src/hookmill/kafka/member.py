@@ -34,6 +34,9 @@ WATCH_SECS = 5.0
 FAILURES_MAX = 20
 MONITOR_SECS = 1.0
 FETCH_BYTES = 4 * 1024 * 1024
+POLL_INTERVAL_MS_MAX = 24 * 3600 * 1000
+"""A queue may rest for long while its handler waits for retries; whether the process makes progress
+is what `live` says."""
 
 
 class PartitionWorker(Protocol):
@@ -104,6 +107,7 @@ class Member:
             partition_assignment_strategy=[RangePartitionAssignor],
             isolation_level="read_committed",
             enable_auto_commit=False,
+            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
             auto_offset_reset="none",
             max_partition_fetch_bytes=FETCH_BYTES,
         )

@@ -1,108 +1,171 @@
-"""A handler's queue: one partition of it, with its dead letters, as the runner wants it."""
+"""A handler's queue: one partition of it and of its retry topics, and the state beside them."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from hookmill.core.record import Record
+from hookmill.core.record import Output, Record
+from hookmill.kafka.changelog import State, Watcher
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
-from hookmill.kafka.dead_letters import dead_letter
-from hookmill.kafka.producing import stop, write
-from hookmill.kafka.records import from_consumer
-from hookmill.kafka.worker import in_range
+from hookmill.kafka.partition import BATCH_BYTES_MAX, Owner
+from hookmill.kafka.safely import in_range, to_the_end
+from hookmill.kafka.store import Store
 from hookmill.pipeline import HandlerTopics, Names
 
-BATCH_BYTES_MAX = 900 * 1024
+RETRY_FETCH_WAIT_MS = 200
+POSITION = b"position|"
+"""Before a retry topic's name: where its next offset is kept, should the group's own be lost."""
 
 
-class KafkaQueue:
-    """One partition of a handler's queue. `begin` comes first, whenever the worker starts."""
+class KafkaQueue(Owner):
+    """One partition of a handler's queue. `begin` comes first, whenever the worker starts.
+
+    The queue is read by the group's consumer, retry topics by one of this partition's own, which
+    is there as soon as something waits in one of them.
+    """
 
     def __init__(
         self,
         connection: Connection,
         names: Names,
-        handler: str,
+        topics: HandlerTopics,
         partition: int,
         consumer: AIOKafkaConsumer,
+        store: Store,
         *,
-        now_us: Callable[[], int],
+        retry_topics: Sequence[str],
+        watcher: Watcher,
+        batch_bytes_max: int = BATCH_BYTES_MAX,
     ) -> None:
-        self._connection = connection
-        self._names = names
-        self._handler = handler
-        self._consumer = consumer
-        self._now_us = now_us
-        self._tp = TopicPartition(names.topic(HandlerTopics(handler).queue), partition)
-        self._producer: AIOKafkaProducer | None = None
+        super().__init__(
+            connection,
+            names,
+            topics.part,
+            partition,
+            consumer,
+            reads=topics.queue,
+            changelog=topics.state,
+            batch_bytes_max=batch_bytes_max,
+        )
+        self._queue = topics.queue
+        self._state = State(topics.state, self, store, watcher)
+        self._retry_at = {each: self._at(each) for each in retry_topics}
+        self._retry_from: dict[str, int] = {}
+        self._retries: AIOKafkaConsumer | None = None
+        self._something_waits = False
         self.position = -1
-        self.turns = 0
-        self.pending_since_ms: int | None = None
 
-    async def begin(self) -> None:
-        """Seek to the group's committed offset, or to the start of the log where there is none.
-
-        Raises OffsetOutOfRange where records were deleted before they were handled.
-        """
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            committed = await self._consumer.committed(self._tp)
-            begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
-            end = (await self._consumer.end_offsets([self._tp]))[self._tp]
-        self.position = in_range(self._tp.topic, self._tp.partition, committed, begin, end)
-        self._consumer.seek(self._tp, self.position)
+    async def begin(self) -> Iterator[tuple[bytes, bytes]]:
+        """Fence, then positions, then the state. Raises OffsetOutOfRange where records were
+        deleted before they were handled."""
+        await self.fence()
+        committed = {at: await self._committed(at) for at in (self._input, *self._at_retries())}
+        await self._state.restore()
+        start = committed[self._input]
+        start = self._state.next_input_offset if start is None else start
+        self.position = await self._checked(self._input, start)
+        self._consumer.seek(self._input, self.position)
+        for topic, at in self._retry_at.items():
+            start = committed[at]
+            start = self._kept_position(topic) if start is None else start
+            self._retry_from[topic] = await self._checked(at, start)
+            _, end = await self._bounds(at)
+            self._something_waits |= self._retry_from[topic] < end
+        return self._state.store.items()
 
     async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
-        """The next records; empty when none came in time."""
-        async with asyncio.timeout(timeout_secs + NETWORK_TIMEOUT_SECS):
-            found = await self._consumer.getmany(
-                self._tp, timeout_ms=int(timeout_secs * 1000), max_records=records_max
-            )
-        records = [from_consumer(each) for each in found.get(self._tp, ())]
-        self.turns += 1
-        self.pending_since_ms = records[0].timestamp_ms if records else None
-        return records
-
-    async def set_aside(self, record: Record, reason: str, detail: str, attempt: int) -> None:
-        """Write the dead letter and await its acknowledgement."""
-        letter = dead_letter(
-            record,
-            topic=HandlerTopics(self._handler).dead_letters,
-            part=f"handler-{self._handler}",
-            reason=reason,
-            detail=detail,
-            attempt=attempt,
-            at_us=self._now_us(),
+        """The next records of the queue; empty when none came in time."""
+        return await self._fetch(
+            self._consumer, [self._input], records_max=records_max, timeout_secs=timeout_secs
         )
-        producer = await self._started_producer()
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            await write(producer, [letter], self._tp.partition, self._names.topic)
 
-    async def commit(self, next_offset: int) -> None:
-        """Commit the group's offset. A commit that comes too late is not an error: what it
-        covers is handled again by the next owner, and handlers are idempotent."""
-        with contextlib.suppress(CommitFailedError, IllegalStateError):
-            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                await self._consumer.commit({self._tp: next_offset})
-        self.position = next_offset
+    async def fetch_retries(
+        self, topics: Sequence[str], *, records_max: int, timeout_secs: float
+    ) -> list[tuple[str, Record]]:
+        """The next records of those retry topics; empty when none came in time."""
+        if not (topics and self._something_waits):
+            await asyncio.sleep(timeout_secs)
+            return []
+        if self._retries is None:
+            self._retries = await self._retry_consumer()
+        topic_of = {self._retry_at[each].topic: each for each in topics}
+        found = await self._fetch(
+            self._retries,
+            [self._retry_at[each] for each in topics],
+            records_max=records_max,
+            timeout_secs=timeout_secs,
+        )
+        return [(topic_of[record.topic], record) for record in found]
+
+    def kept(self, key: bytes) -> bytes:
+        """A value out of the state; raises KeyError if there is none."""
+        return self._state.store.get_many([key])[key]
+
+    async def commit(
+        self,
+        outputs: Sequence[Output],
+        changes: Sequence[tuple[bytes, bytes | None]],
+        offsets: Mapping[str, int],
+    ) -> None:
+        """One transaction, and then the local store."""
+        await to_the_end(self._commit_whole(outputs, changes, offsets))
 
     async def close(self) -> None:
-        """Let go of the producer, if there was need of one."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await stop(producer)
-
-    async def _started_producer(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                **self._connection.arguments(f"hookmill-handler-{self._handler}"),
-                acks="all",
-                enable_idempotence=True,
-                max_batch_size=BATCH_BYTES_MAX,
-            )
+        """Let go of the producer, and of the retry topics."""
+        retries, self._retries = self._retries, None
+        if retries is not None:
             async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                await producer.start()
-            self._producer = producer
-        return self._producer
+                await retries.stop()
+        await super().close()
+
+    def close_store(self) -> None:
+        """Let go of the state's files, at the very end."""
+        self._state.store.close()
+
+    async def _commit_whole(
+        self,
+        outputs: Sequence[Output],
+        changes: Sequence[tuple[bytes, bytes | None]],
+        offsets: Mapping[str, int],
+    ) -> None:
+        next_offset = offsets.get(self._queue, self.position)
+        positions = {topic: at for topic, at in offsets.items() if topic in self._retry_at}
+        kept = [*changes, *((POSITION + topic.encode(), str(offset).encode())
+                            for topic, offset in positions.items())]  # fmt: skip
+        moved = {self._at(topic): offset for topic, offset in offsets.items()}
+        written = await self._commit(
+            [*outputs, *self._state.records(kept, next_offset)],
+            moved or {self._input: next_offset},
+        )
+        self._state.write(kept, written[self._state.topic], next_offset)
+        self.position = next_offset
+        self._something_waits |= any(topic in self._retry_at for topic in written)
+
+    async def _retry_consumer(self) -> AIOKafkaConsumer:
+        """It begins where `begin` found each topic: nothing was read since."""
+        consumer = AIOKafkaConsumer(
+            **self._connection.arguments(f"{self._group}-{self.partition}-retries"),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=RETRY_FETCH_WAIT_MS,
+        )
+        consumer.assign(list(self._at_retries()))
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            await consumer.start()
+        for topic, at in self._retry_at.items():
+            consumer.seek(at, self._retry_from[topic])
+        return consumer
+
+    def _at_retries(self) -> Sequence[TopicPartition]:
+        return list(self._retry_at.values())
+
+    def _kept_position(self, topic: str) -> int | None:
+        key = POSITION + topic.encode()
+        value = self._state.store.get_many([key]).get(key)
+        return None if value is None else int(value)
+
+    async def _checked(self, at: TopicPartition, start: int | None) -> int:
+        begin, end = await self._bounds(at)
+        return in_range(at.topic, at.partition, start, begin, end)

@@ -32,6 +32,9 @@ class Store(Protocol):
     def get_many(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """The values of those keys that have one."""
 
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and its value, for a store that is small."""
+
     def write(self, changes: Changes, bookmark: Bookmark) -> None:
         """Apply the changes and move the bookmark, all or nothing."""
 
@@ -77,6 +80,13 @@ class RocksStore:
         with self._watched():
             values: list[bytes | None] = self._db.get(wanted) or []
         return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and its value, in the order of the keys."""
+        with self._watched():
+            for key, value in self._db.items():
+                if key != _BOOKMARK_KEY:
+                    yield key, value
 
     def write(self, changes: Changes, bookmark: Bookmark) -> None:
         """Apply the changes and move the bookmark in one write batch."""

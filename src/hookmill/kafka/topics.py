@@ -160,6 +160,11 @@ class Admin:
             described = await self._client.describe_cluster()
         return str(described["cluster_id"])
 
+    async def names(self) -> set[str]:
+        """The names of all topics that are there."""
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            return set(await self._client.list_topics())
+
     async def find(self, names: Iterable[str]) -> dict[str, Found]:
         """Those of the topics that exist."""
         asked = sorted(set(names))

@@ -6,27 +6,22 @@ the fence can no other owner commit, only then is the committed offset the truth
 store is written only after the commit. Any doubt throws everything away and starts again.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, assert_never
 
-from hookmill.core.errors import HookmillError
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
 from hookmill.core.record import Output, Record
 from hookmill.kafka import changelog
-from hookmill.kafka.dead_letters import dead_letter
+from hookmill.kafka.safely import in_range, to_the_end
 from hookmill.kafka.store import Overlay, Store
 from hookmill.pipeline import Stage as Spec
+from hookmill.stages.failed import dead_letter
 from hookmill.stages.stage import Stage
 
 RECORDS_MAX = 2_000
 BYTES_MAX = 8 * 1024 * 1024
 FETCH_TIMEOUT_SECS = 1.0
-
-
-class OffsetOutOfRange(HookmillError):
-    """The position is outside the log: records were deleted unread. Only a person can go on."""
 
 
 class Port(changelog.Source, Protocol):
@@ -137,7 +132,7 @@ class Worker:
         while records:
             decided, overlay, retry = self._decide(records)
             if decided:
-                await _to_the_end(self._commit(decided, overlay))
+                await to_the_end(self._commit(decided, overlay))
                 records, attempt = records[len(decided) :], 0
             if retry is not None:
                 attempt += 1
@@ -236,35 +231,6 @@ class Worker:
         if start is None and (start := self._state.next_input_offset) is not None:
             self._watcher.offset_from_changelog(start)
         return in_range(self._spec.reads, self._port.partition, start, begin, end)
-
-
-def in_range(topic: str, partition: int, start: int | None, begin: int, end: int) -> int:
-    """The offset to start from: the log's start where there is none; never one outside the log."""
-    if start is None:
-        return begin
-    if not begin <= start <= end:
-        raise OffsetOutOfRange(
-            f"offset {start} of partition {partition} of {topic} is outside the log ({begin} to "
-            f"{end}): records were deleted unread, or the topic was made anew; set the group's "
-            "offset by hand to go on"
-        )
-    return start
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await the work even through a cancellation: a commit and the store's write are one thing.
-
-    The cancellation then goes on, whatever became of the work: a failed commit must not look like
-    an ordinary error of a worker that is to be run anew.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # the next owner's fence settles it
-        raise
 
 
 def _defect(error: Exception) -> DeadLetter:

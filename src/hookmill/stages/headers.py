@@ -26,6 +26,7 @@ ERROR_PARTITION = "hm-error-partition"
 ERROR_OFFSET = "hm-error-offset"
 ERROR_AT = "hm-error-at"
 ATTEMPT = "hm-attempt"
+NOT_BEFORE = "hm-not-before"
 REDRIVES = "hm-redrives"
 
 

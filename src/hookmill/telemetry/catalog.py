@@ -130,7 +130,7 @@ WORKER_RESTARTS = Counter(
 
 HANDLED = Counter(
     "hookmill_handler_events",
-    "Events through a handler, by outcome: handled, retried, dead_lettered",
+    "Attempts of a handler, by outcome: handled, retried, held (in place), dead_lettered",
     ("handler", "outcome"),
     registry=REGISTRY,
 )
@@ -139,6 +139,19 @@ HANDLER_SECONDS = Histogram(
     "Time in the handler",
     ("handler",),
     buckets=_LATENCY,
+    registry=REGISTRY,
+)
+
+WAITING = Gauge(
+    "hookmill_handler_waiting_events",
+    "Events that wait in retry topics for their next attempt",
+    ("handler", "partition"),
+    registry=REGISTRY,
+)
+PARKED = Gauge(
+    "hookmill_handler_parked_events",
+    "Events parked behind one of their subject that waits for a retry",
+    ("handler", "partition"),
     registry=REGISTRY,
 )
 
@@ -187,7 +200,11 @@ EVENTS: dict[str, tuple[str, str]] = {
     "event_unrecognized": ("info", "an authentic event that no row of the provider's table fits"),
     "offset_from_changelog": ("warning", "the group's offset is gone; the changelog's serves"),
     "event_handled": ("info", "what the log handler says of an event"),
-    "handler_retried": ("warning", "a handler failed and is tried again in place"),
+    "handler_retried": ("warning", "a handler failed; the event waits in a retry topic"),
+    "handler_held": (
+        "warning",
+        "a handler can do nothing now; its events are tried again in place",
+    ),
     "child_reported": ("info", "the supervisor tells of one of its processes"),
     "library": ("warning", "a line of a library's own logger"),
 }

@@ -3,11 +3,12 @@
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from hookmill.config.options import Log
 from hookmill.telemetry import catalog
@@ -34,7 +35,7 @@ def configure(options: Log, **bound: Any) -> None:
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[options.level]),
-        logger_factory=(
+        logger_factory=_losing(
             structlog.WriteLoggerFactory(sys.stderr)
             if console
             else structlog.BytesLoggerFactory(sys.stderr.buffer)
@@ -47,16 +48,38 @@ def configure(options: Log, **bound: Any) -> None:
 
 
 def say(event: str, **fields: Any) -> None:
-    """Log an event of the catalog at its level; raises KeyError for one that is not in it.
-
-    A line that cannot be written (its pipe is closed, its disk full) is counted and lost: no
-    delivery is refused and no partition stops for want of a log.
-    """
+    """Log an event of the catalog at its level; raises KeyError for one that is not in it."""
     level, _ = catalog.EVENTS[event]
-    try:
-        structlog.get_logger().log(_LEVELS[level], event, **fields)
-    except (OSError, ValueError):  # ValueError: the stream is closed
-        catalog.LOG_LINES_LOST.inc()
+    structlog.get_logger().log(_LEVELS[level], event, **fields)
+
+
+def bound(**fields: Any) -> FilteringBoundLogger:
+    """A logger for a team's own lines; each carries these fields."""
+    logger: FilteringBoundLogger = structlog.get_logger(**fields)
+    return logger
+
+
+class _Losing:
+    """A logger whose lines are counted and lost where they cannot be written (a closed pipe, a full
+    disk): no delivery is refused and no partition stops for want of a log."""
+
+    def __init__(self, logger: WrappedLogger) -> None:
+        self._logger = logger
+
+    def __getattr__(self, method: str) -> Callable[..., None]:
+        write = getattr(self._logger, method)
+
+        def write_or_lose(*line: Any) -> None:
+            try:
+                write(*line)
+            except (OSError, ValueError):  # ValueError: the stream is closed
+                catalog.LOG_LINES_LOST.inc()
+
+        return write_or_lose
+
+
+def _losing(factory: Callable[..., WrappedLogger]) -> Callable[..., _Losing]:
+    return lambda *given: _Losing(factory(*given))
 
 
 def _redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
