@@ -5,14 +5,17 @@ Their texts are in no message and in no `repr`.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from hookmill.config.options import SecretSource
 from hookmill.config.watched import WatchedFile
 from hookmill.core.errors import ConfigurationError
 
+Keys = TypeVar("Keys")
+
 
 class SecretTexts:
-    """The live secrets of one endpoint. Raises ConfigurationError if one is missing or empty."""
+    """The live secrets of an endpoint or handler. Raises ConfigurationError if one is missing."""
 
     def __init__(
         self,
@@ -28,6 +31,33 @@ class SecretTexts:
     def read(self) -> list[tuple[str, str]]:
         """Every secret's name and its text as it is now."""
         return [(name, read()) for name, read in self._read]
+
+
+def live_keys(
+    texts: SecretTexts,
+    keys_of: Callable[[list[tuple[str, str]]], Keys],
+    tell: Callable[[str], None],
+) -> Callable[[], Keys]:
+    """Gives the keys behind the texts, made anew where a text changed.
+
+    Raises ConfigurationError now if `keys_of` does; later the last good keys stay, as with a file
+    that is lost, and `tell` hears of it.
+    """
+    known_texts = texts.read()
+    known = keys_of(known_texts)
+
+    def live() -> Keys:
+        nonlocal known, known_texts
+        latest = texts.read()
+        if latest != known_texts:
+            known_texts = latest
+            try:
+                known = keys_of(latest)
+            except ConfigurationError as error:
+                tell(str(error))
+        return known
+
+    return live
 
 
 def read_once(source: SecretSource, *, environ: Mapping[str, str]) -> str:
