@@ -37,6 +37,8 @@ match = { type = ["payment.*", "refund.*"], provider = "yoco", metadata = { shop
 handlers = ["ledger"]
 """
 
+FORWARDER = '[handlers.a]\ntype = "http"\nurl = "https://shop.example"\n'
+
 Load = Callable[[str], Configuration]
 
 
@@ -271,7 +273,44 @@ def test_everything_that_is_wrong_is_said_at_once(complaints: Callable[[str], li
             '[handlers.a]\ntype = "leger"',
             "handlers.a.type: 'leger' is not built in, nor module:function, did you mean 'ledger'?",
         ),
-        ('[handlers.a]\ntype = "log"\nurl = "x"', "handlers.a.url: only the ledger has one"),
+        (
+            '[handlers.a]\ntype = "log"\nurl = "x"',
+            "handlers.a.url: only the types http and ledger have one",
+        ),
+        (
+            '[handlers.a]\ntype = "ledger"\nsecrets = [{ env = "A" }]',
+            "handlers.a.secrets: only the type http has it",
+        ),
+        (
+            '[handlers.a]\ntype = "log"\nallow_plain_http = true',
+            "handlers.a.allow_plain_http: only the type http has it",
+        ),
+        (
+            '[handlers.a]\ntype = "http"\nsecrets = [{ env = "A" }]',
+            'handlers.a.url: the address of the service is needed: url = "https://…"',
+        ),
+        (
+            FORWARDER + "secrets = []",
+            "handlers.a.secrets: at least one is needed, or the service cannot tell who sends",
+        ),
+        (
+            FORWARDER + 'secrets = [{ value = "whsec_AA" }]',
+            "handlers.a.secrets: secret 'main' stands in the file; name it by env or file, or for "
+            "a trial set allow_inline_secrets = true",
+        ),
+        (
+            FORWARDER + 'secrets = [{ env = "A" }, { file = "b" }]',
+            "handlers.a.secrets: the name 'main' is there 2 times",
+        ),
+        (
+            FORWARDER + 'secrets = [{ env = "A" }]\nallow_networks = ["inside"]',
+            "handlers.a.allow_networks: 'inside' is no address or network such as 10.0.0.0/8",
+        ),
+        (
+            FORWARDER + 'secrets = [{ env = "A" }]\nconcurrency = 4\nrequests_in_flight_max = 5',
+            "handlers.a.requests_in_flight_max is above handlers.a.concurrency: there are never so "
+            "many",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

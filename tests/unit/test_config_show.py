@@ -34,7 +34,14 @@ CONFIG = Configuration(
             options={"header": "x-sig"},
         )
     },
-    handlers={"ledger": Handler(type="ledger", url=f"postgresql://me:{HUSH}@db/books")},
+    handlers={
+        "ledger": Handler(type="ledger", url=f"postgresql://me:{HUSH}@db/books"),
+        "shop": Handler(
+            type="http",
+            url=f"https://shop.example/events?token={HUSH}",
+            secrets=(SecretSource(name="a", value=HUSH), SecretSource(name="b", env="SHOP")),
+        ),
+    },
     routes=(
         Route(
             name="money",
@@ -52,6 +59,8 @@ def test_secrets_are_hidden_and_their_places_are_not() -> None:
 
     assert values == [HIDDEN, None, None]
     assert found["kafka"]["sasl_password"]["value"] == HIDDEN
+    assert [each["value"] for each in found["handlers"]["shop"]["secrets"]] == [HIDDEN, None]
+    assert found["handlers"]["shop"]["secrets"][1]["env"] == "SHOP"
     assert found["endpoints"]["shop"]["secrets"][1]["env"] == "YOCO_SECRET"
     assert found["endpoints"]["shop"]["secrets"][2]["file"] == "/run/secrets/yoco"
 
@@ -59,6 +68,11 @@ def test_secrets_are_hidden_and_their_places_are_not() -> None:
 def test_a_password_in_an_address_is_hidden() -> None:
     """The rest of the address stays."""
     assert shown(CONFIG)["handlers"]["ledger"]["url"] == f"postgresql://{HIDDEN}@db/books"
+
+
+def test_what_follows_the_question_mark_is_hidden() -> None:
+    """Many a service takes its token there."""
+    assert shown(CONFIG)["handlers"]["shop"]["url"] == f"https://shop.example/events?{HIDDEN}"
 
 
 @pytest.mark.parametrize("url", ["sqlite:///books.db", "sqlite:////tmp/a@b.db", None])

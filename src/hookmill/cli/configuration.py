@@ -1,14 +1,11 @@
 """`hookmill config`: the configuration, checked and shown; secrets never."""
 
-from pathlib import Path
-
 import typer
 
 from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import load_setup
 from hookmill.config.show import rows, shown
-from hookmill.handlers.registry import make
 
 app = typer.Typer(name="config", help="The configuration.", no_args_is_help=True)
 
@@ -19,8 +16,8 @@ def check(config: ConfigPath = None) -> None:
     setup = load_setup(config)
     for endpoint in setup.endpoints.values():
         setup.secrets(endpoint)
-    for handler in setup.config.handlers.values():
-        make(handler, local_dir=Path(setup.config.local.dir))
+    for name in setup.config.handlers:
+        setup.handler(name)
     setup.connection()
     err.print(
         f"the configuration is good: {len(setup.endpoints)} endpoints, "

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hookmill.cli.process import guarded, private_port, until_kafka_answers
@@ -16,7 +15,6 @@ from hookmill.handlers.api import Handler
 from hookmill.handlers.handling import Handling
 from hookmill.handlers.journal import Journal
 from hookmill.handlers.ports import Settings
-from hookmill.handlers.registry import make
 from hookmill.handlers.runner import Runner
 from hookmill.kafka.member import STUCK_SECS, Member, PartitionWorker
 from hookmill.kafka.queue import KafkaQueue
@@ -41,7 +39,7 @@ async def serve(
     if options is None:
         known = ", ".join(sorted(setup.config.handlers)) or "none"
         raise ConfigurationError(f"no handler is called '{name}'; configured are: {known}")
-    handler = make(options, local_dir=Path(setup.config.local.dir))
+    handler = setup.handler(name)
     its = HandlerTopics(name)
     topics = [each.name for each in setup.topics() if each.name == its.queue
               or each.written_by == f"handler {name}"]  # fmt: skip

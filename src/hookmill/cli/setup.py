@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,9 +12,11 @@ from hookmill import pipeline
 from hookmill.config.load import load
 from hookmill.config.options import Configuration, MetadataMatch, Route
 from hookmill.config.references import id_file, import_function
-from hookmill.config.secrets import SecretTexts, read_once
+from hookmill.config.secrets import SecretTexts, live_keys, read_once
 from hookmill.core.delivery import Secret
 from hookmill.core.errors import ConfigurationError
+from hookmill.handlers.api import Handler
+from hookmill.handlers.registry import make
 from hookmill.kafka.client import Connection, connection
 from hookmill.kafka.topics import Wanted, wanted
 from hookmill.providers.endpoint import Endpoint, build_all, secrets_of
@@ -40,21 +43,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         Raises ConfigurationError now if any of them cannot be used.
         """
         texts = self._secret_texts(endpoint.name)
-        known_texts: list[tuple[str, str]] = texts.read()
-        known = secrets_of(endpoint, known_texts)
-
-        def live() -> Sequence[Secret]:
-            nonlocal known, known_texts
-            latest = texts.read()
-            if latest != known_texts:
-                known_texts = latest
-                try:
-                    known = secrets_of(endpoint, latest)
-                except ConfigurationError as error:  # the last good ones stay, as with a lost file
-                    _tell_unreadable(str(error))
-            return known
-
-        return live
+        return live_keys(texts, partial(secrets_of, endpoint), _tell_unreadable)
 
     def _secret_texts(self, endpoint: str) -> SecretTexts:
         return SecretTexts(
@@ -67,6 +56,16 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     def signing_secret(self, endpoint: str) -> str:
         """The text of the endpoint's first secret, for the simulator to sign with."""
         return self._secret_texts(endpoint).read()[0][1]
+
+    def handler(self, name: str) -> Handler:
+        """The handler of that name, not started; raises ConfigurationError if it cannot be made."""
+        return make(
+            self.config.handlers[name],
+            name=name,
+            local_dir=Path(self.config.local.dir),
+            environ=os.environ,
+            now_us=now_us,
+        )
 
     def connection(self) -> Connection:
         """How to reach the cluster."""

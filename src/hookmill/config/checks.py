@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from hookmill.config.destination import url_problem
 from hookmill.config.options import (
     Configuration,
     Endpoint,
@@ -17,7 +18,15 @@ from hookmill.config.options import (
 from hookmill.config.shape import nearest
 from hookmill.core.event import STATUSES
 
-BUILT_IN_HANDLERS = ("ledger", "log")
+BUILT_IN_HANDLERS = ("http", "ledger", "log")
+OF_HTTP_ONLY = {
+    "secrets": (),
+    "allow_networks": (),
+    "allow_plain_http": False,
+    "ca_file": None,
+    "requests_in_flight_max": None,
+}
+"""Handler options that only the forwarder has, and what they are where nothing is said."""
 MODES = ("live", "test", "unknown")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _OWN_TOPIC = re.compile(r"-(dlq|state|retry-\d+)$")
@@ -35,6 +44,12 @@ def problems(config: Configuration) -> list[str]:
             for line in _of_endpoint(config, name, each)
         ),
         *(line for name, each in config.handlers.items() for line in _of_handler(name, each)),
+        *(
+            line
+            for name, each in config.handlers.items()
+            if each.type == "http"
+            for line in _of_forwarder(config, f"handlers.{name}", each)
+        ),
         *_of_routes(config),
     ]
 
@@ -43,11 +58,7 @@ def _of_ingress(config: Configuration) -> Iterator[str]:
     options = config.ingress
     if (options.tls_cert_file is None) != (options.tls_key_file is None):
         yield "ingress.tls_cert_file and ingress.tls_key_file go together"
-    for text in options.trusted_proxies:
-        try:
-            ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            yield f"ingress.trusted_proxies: '{text}' is no address or network such as 10.0.0.0/8"
+    yield from _of_networks("ingress.trusted_proxies", options.trusted_proxies)
     if options.bytes_in_flight_max < options.body_bytes_max:
         yield "ingress.bytes_in_flight_max is below ingress.body_bytes_max: nothing would get in"
     if options.port and options.port == options.admin_port:
@@ -90,6 +101,14 @@ def _of_secret(config: Configuration, where: str, secret: SecretSource) -> Itera
         )
 
 
+def _of_networks(where: str, networks: Iterable[str]) -> Iterator[str]:
+    for text in networks:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            yield f"{where}: '{text}' is no address or network such as 10.0.0.0/8"
+
+
 def _of_handler(name: str, handler: Handler) -> Iterator[str]:
     if handler.type not in BUILT_IN_HANDLERS and not _FUNCTION.fullmatch(handler.type):
         hint = nearest(handler.type, list(BUILT_IN_HANDLERS))
@@ -102,8 +121,28 @@ def _of_handler(name: str, handler: Handler) -> Iterator[str]:
     delays = handler.retry_delays_secs
     if any(later <= earlier for earlier, later in pairwise(delays)):
         yield f"handlers.{name}.retry_delays_secs: each must be longer than the one before"
-    if handler.url is not None and handler.type != "ledger":
-        yield f"handlers.{name}.url: only the ledger has one"
+    if handler.url is not None and handler.type not in ("http", "ledger"):
+        yield f"handlers.{name}.url: only the types http and ledger have one"
+    if handler.type != "http":
+        for option, unsaid in OF_HTTP_ONLY.items():
+            if getattr(handler, option) != unsaid:
+                yield f"handlers.{name}.{option}: only the type http has it"
+
+
+def _of_forwarder(config: Configuration, where: str, handler: Handler) -> Iterator[str]:
+    problem = url_problem(handler.url, plain_http=handler.allow_plain_http)
+    if problem is not None:
+        yield f"{where}.url: {problem}"
+    if not handler.secrets:
+        yield f"{where}.secrets: at least one is needed, or the service cannot tell who sends"
+    for secret in handler.secrets:
+        yield from _of_secret(config, f"{where}.secrets", secret)
+    yield from _repeated(f"{where}.secrets", (each.name for each in handler.secrets))
+    yield from _of_networks(f"{where}.allow_networks", handler.allow_networks)
+    if (handler.requests_in_flight_max or 0) > handler.concurrency:
+        yield (
+            f"{where}.requests_in_flight_max is above {where}.concurrency: there are never so many"
+        )
 
 
 def _of_routes(config: Configuration) -> Iterator[str]:

@@ -112,9 +112,20 @@ class Handler(Section, frozen=True, kw_only=True):
     """What finally does something with an event, under a name."""
 
     type: str
-    """Built in: `ledger`, `log`; or `package.module:function`."""
+    """Built in: `http`, `ledger`, `log`; or `package.module:function`."""
     url: str | None = None
-    """The ledger's database: sqlite:///path (default: `ledger.db` in `local.dir`)."""
+    """The ledger's database: sqlite:///path (default: `ledger.db` in `local.dir`); or the service
+    that `http` forwards to: https://…"""
+    secrets: tuple[SecretSource, ...] = ()
+    """What `http` signs with, each `whsec_…`: a signature of each, so that one can be rotated."""
+    allow_networks: tuple[str, ...] = ()
+    """Networks (CIDR) that `http` may connect to beside public addresses."""
+    allow_plain_http: bool = False
+    """Whether the url of `http` may be http://…, readable on its way."""
+    ca_file: str | None = None
+    """Who may have signed the certificate of an `http` service; left out: the machine's list."""
+    requests_in_flight_max: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
+    """How many requests of `http` at once in one process, at most `concurrency`, its default."""
     timeout_secs: Seconds = 30.0
     """How long one event may take."""
     retry_delays_secs: tuple[WholeSeconds, ...] = (30, 300, 3600)

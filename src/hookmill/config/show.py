@@ -10,12 +10,14 @@ from hookmill.config.options import Configuration
 
 HIDDEN = "(hidden)"
 _USER_INFO = re.compile(r"(?<=://)[^/]*(?=@)")
+_QUERY = re.compile(r"(?<=\?).+", re.DOTALL)
 
 
 def shown(config: Configuration) -> dict[str, Any]:
-    """Plain data of every option; inline secrets and passwords in addresses are hidden."""
+    """Plain data of every option; inline secrets, and what may be one in an address, are hidden."""
     data: dict[str, Any] = msgspec.to_builtins(config)
-    secrets = [each for endpoint in data["endpoints"].values() for each in endpoint["secrets"]]
+    parts = [*data["endpoints"].values(), *data["handlers"].values()]
+    secrets = [each for part in parts for each in part["secrets"]]
     if data["kafka"]["sasl_password"]:
         secrets.append(data["kafka"]["sasl_password"])
     for secret in secrets:
@@ -23,7 +25,7 @@ def shown(config: Configuration) -> dict[str, Any]:
             secret["value"] = HIDDEN
     for handler in data["handlers"].values():
         if handler["url"] is not None:
-            handler["url"] = _USER_INFO.sub(HIDDEN, handler["url"])
+            handler["url"] = _QUERY.sub(HIDDEN, _USER_INFO.sub(HIDDEN, handler["url"]))
     return data
 
 

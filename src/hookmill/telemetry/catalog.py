@@ -141,6 +141,26 @@ HANDLER_SECONDS = Histogram(
     buckets=_LATENCY,
     registry=REGISTRY,
 )
+HTTP_REQUESTS = Counter(
+    "hookmill_http_requests",
+    "Requests of an http handler, by outcome: delivered, rejected, redirected, failed, malformed, "
+    "timeout, disconnected, unreachable, unresolved, tls_failed, address_refused",
+    ("handler", "outcome"),
+    registry=REGISTRY,
+)
+HTTP_SECONDS = Histogram(
+    "hookmill_http_seconds",
+    "From an http handler's request to the head of its answer",
+    ("handler",),
+    buckets=_LATENCY,
+    registry=REGISTRY,
+)
+HTTP_BREAKER_OPEN = Gauge(
+    "hookmill_http_breaker_open",
+    "1 while an http handler asks nothing of its service but a trial now and then",
+    ("handler",),
+    registry=REGISTRY,
+)
 
 WAITING = Gauge(
     "hookmill_handler_waiting_events",
@@ -205,6 +225,10 @@ EVENTS: dict[str, tuple[str, str]] = {
         "warning",
         "a handler can do nothing now; its events are tried again in place",
     ),
+    "handler_retried": ("warning", "a handler failed and is tried again in place"),
+    "http_breaker_opened": ("warning", "a service failed again and again; only trials are sent"),
+    "http_breaker_closed": ("info", "a trial succeeded; the service gets its events again"),
+    "http_address_refused": ("error", "a service's name leads to addresses that are not allowed"),
     "child_reported": ("info", "the supervisor tells of one of its processes"),
     "library": ("warning", "a line of a library's own logger"),
 }
