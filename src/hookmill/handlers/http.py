@@ -6,6 +6,7 @@ the body says all that they would say.
 """
 
 import asyncio
+import contextlib
 import io
 import ssl
 import time
@@ -250,14 +251,10 @@ def _noting_kept_connections() -> aiohttp.TraceConfig:
 
 
 async def _let_go(response: aiohttp.ClientResponse, until: float) -> None:
-    """Read a short body to its end, so that the connection serves again; else close it."""
+    """Read a short body to its end, which gives the connection back; else close it."""
     soon = asyncio.get_running_loop().time() + ANSWER_SECS_MAX
     left = ANSWER_BYTES_MAX
-    try:
+    with contextlib.closing(response), contextlib.suppress(aiohttp.ClientError, TimeoutError):
         async with asyncio.timeout_at(min(soon, until)):
             while left > 0 and (chunk := await response.content.readany()):
                 left -= len(chunk)
-    except (aiohttp.ClientError, TimeoutError):
-        left = 0
-    finally:
-        response.close() if left <= 0 else response.release()

@@ -56,7 +56,7 @@ def of_status(status: int, *, retry_after: str | None, now_secs: float) -> Verdi
     reason = f"http_{status}"
     if 200 <= status < 300:
         return Verdict("delivered", None, Service.WORKS)
-    if not 100 <= status < 600:
+    if not 200 <= status < 600:
         return Verdict("malformed", Retry("http_malformed_answer"), Service.FAILS)
     if status in _QUIET:
         wait_secs = retry_after_secs(retry_after, now_secs=now_secs)
