@@ -19,6 +19,7 @@ from hookmill.config.options import Handler, SecretSource
 from hookmill.core.event import Event, Links, ProviderEvent, Raw
 from hookmill.handlers.api import Context
 from hookmill.handlers.http import HttpHandler, destination
+from hookmill.telemetry.logs import bound
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 LOOPBACK = ("127.0.0.0/8",)
@@ -46,7 +47,7 @@ def context(deadline_secs: float = 10.0) -> Context:
     """A first attempt."""
     return Context(
         handler="shop", attempt=1, deadline_secs=deadline_secs, idempotency_key="", delivery=None,
-        topic="handler-shop", partition=0, offset=0, say=lambda *_, **__: None,
+        topic="handler-shop", partition=0, offset=0, log=bound(),
     )  # fmt: skip
 
 
