@@ -9,6 +9,9 @@ import pytest
 import structlog
 
 from support.brokers import start_broker
+from support.postgres import postgres, postgres_server
+
+__all__ = ["postgres", "postgres_server"]
 
 
 @pytest.fixture(scope="session")

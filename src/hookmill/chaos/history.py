@@ -45,7 +45,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, order=True):
-    """A booking of the ledger: minor units as digits, "" where the amount is not known."""
+    """An entry of the ledger: its effect with side and account; minor units as digits.
+
+    Both are "" where the amount is not known.
+    """
 
     event: str
     effect: str

@@ -13,7 +13,7 @@ from hookmill.chaos.history import Attempt, Bounds, Consumer, Entry, Found, Hist
 from hookmill.core.event import decode
 from hookmill.core.ids import normalized_id
 from hookmill.core.record import Record
-from hookmill.handlers.bookings import Booked, effect_of, entry_for
+from hookmill.handlers.bookings import Booked, booking_for, effect_of
 from hookmill.kafka.client import Connection
 from hookmill.kafka.reader import Reader, reader
 from hookmill.stages import headers
@@ -179,7 +179,10 @@ def _counted(ledger: Path) -> list[str]:
 
 
 def _entries(ledger: Path) -> list[Entry]:
-    query = "SELECT event_id, effect, coalesce(minor, ''), coalesce(currency, '') FROM entries"
+    query = (
+        "SELECT event_id, effect || ': ' || side || ' ' || account, coalesce(minor, ''), "
+        "coalesce(currency, '') FROM bookings JOIN entries ON booking = number"
+    )
     with closing(sqlite3.connect(ledger)) as database:
         return [Entry(*row) for row in database.execute(query)]
 
@@ -192,15 +195,14 @@ def _expected(queue: Sequence[Record]) -> list[Entry]:
         effect = effect_of(event)
         if effect is None:
             continue
-        entry = entry_for(effect, books.get((effect.resource, effect.name)))
-        if entry is None:
+        booking = booking_for(effect, books.get((effect.resource, effect.name)))
+        if booking is None:
             continue
-        figure, increase = effect.figure, entry.increase
-        books[effect.resource, effect.name] = Booked(
-            int(figure.minor) if figure else None, figure.currency if figure else None
-        )
-        minor, currency = (increase.minor, increase.currency) if increase else ("", "")
-        entries.append(Entry(event.id, effect.name, minor, currency))
+        books[effect.resource, effect.name] = booking.booked
+        for each in booking.entries:
+            name = f"{effect.name}: {each.side} {each.account}"
+            minor, currency = (each.amount.minor, each.amount.currency) if each.amount else ("", "")
+            entries.append(Entry(event.id, name, minor, currency))
     return entries
 
 

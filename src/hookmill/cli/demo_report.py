@@ -11,7 +11,8 @@ from hookmill.cli.output import print_table
 from hookmill.cli.setup import Setup
 from hookmill.core.event import Event, decode
 from hookmill.core.record import Record
-from hookmill.handlers.ledger import Balance, Books
+from hookmill.handlers.ledger.books import Total
+from hookmill.handlers.ledger.place import place, reading
 from hookmill.kafka.reader import Reader
 from hookmill.local.demo_plan import Played
 from hookmill.stages import headers
@@ -27,7 +28,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int
     dead_letters: dict[str, int]
     handled: dict[str, int]
-    balances: list[Balance]
+    balances: list[Total]
     wrong: list[str]
 
     @property
@@ -92,7 +93,7 @@ async def examine(setup: Setup, source: Reader, played: list[Played], folder: Pa
             name: len(everything[pipeline.HandlerTopics(name).queue])
             for name in setup.config.handlers
         },
-        balances=_balances(folder),
+        balances=await _totals(folder),
         wrong=wrong,
     )
 
@@ -190,7 +191,7 @@ def _answer(played: Played) -> str:
     return f"{played.result.status} {played.result.error or 'accepted'}"
 
 
-def _print_balances(balances: list[Balance]) -> None:
+def _print_balances(balances: list[Total]) -> None:
     rows = [
         (b.endpoint, b.mode, b.effect, b.minor if b.currency else "not said", b.currency, b.entries)
         for b in balances
@@ -199,12 +200,9 @@ def _print_balances(balances: list[Balance]) -> None:
     print_table(columns, rows, "What the ledger counted")
 
 
-def _balances(folder: Path) -> list[Balance]:
-    books = Books(folder / "ledger.db")
-    try:
-        return books.balances()
-    finally:
-        books.close()
+async def _totals(folder: Path) -> list[Total]:
+    async with reading(place(None, local_dir=folder)) as books:
+        return await books.totals()
 
 
 async def _count(source: Reader, topic: str) -> int:

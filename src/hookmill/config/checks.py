@@ -43,7 +43,11 @@ def problems(config: Configuration) -> list[str]:
             for name, each in config.endpoints.items()
             for line in _of_endpoint(config, name, each)
         ),
-        *(line for name, each in config.handlers.items() for line in _of_handler(name, each)),
+        *(
+            line
+            for name, each in config.handlers.items()
+            for line in _of_handler(config, name, each)
+        ),
         *(
             line
             for name, each in config.handlers.items()
@@ -109,7 +113,7 @@ def _of_networks(where: str, networks: Iterable[str]) -> Iterator[str]:
             yield f"{where}: '{text}' is no address or network such as 10.0.0.0/8"
 
 
-def _of_handler(name: str, handler: Handler) -> Iterator[str]:
+def _of_handler(config: Configuration, name: str, handler: Handler) -> Iterator[str]:
     if handler.type not in BUILT_IN_HANDLERS and not _FUNCTION.fullmatch(handler.type):
         hint = nearest(handler.type, list(BUILT_IN_HANDLERS))
         yield f"handlers.{name}.type: '{handler.type}' is not built in, nor module:function{hint}"
@@ -123,6 +127,10 @@ def _of_handler(name: str, handler: Handler) -> Iterator[str]:
         yield f"handlers.{name}.retry_delays_secs: each must be longer than the one before"
     if handler.url is not None and handler.type not in ("http", "ledger"):
         yield f"handlers.{name}.url: only the types http and ledger have one"
+    if handler.password is not None:
+        if handler.type != "ledger":
+            yield f"handlers.{name}.password: only the ledger has one"
+        yield from _of_secret(config, f"handlers.{name}.password", handler.password)
     if handler.type != "http":
         for option, unsaid in OF_HTTP_ONLY.items():
             if getattr(handler, option) != unsaid:

@@ -114,8 +114,10 @@ class Handler(Section, frozen=True, kw_only=True):
     type: str
     """Built in: `http`, `ledger`, `log`; or `package.module:function`."""
     url: str | None = None
-    """The ledger's database: sqlite:///path (default: `ledger.db` in `local.dir`); or the service
-    that `http` forwards to: https://…"""
+    """The ledger's database: sqlite:///path (default: `ledger.db` in `local.dir`), or
+    postgresql://user@host/database; or the service that `http` forwards to: https://…"""
+    password: SecretSource | None = None
+    """Of the ledger's PostgreSQL role; read again for each new connection."""
     secrets: tuple[SecretSource, ...] = ()
     """What `http` signs with, each `whsec_…`: a signature of each, so that one can be rotated."""
     allow_networks: tuple[str, ...] = ()
@@ -137,6 +139,9 @@ class Handler(Section, frozen=True, kw_only=True):
     """How many events at once in one process; those of one subject one after another, always."""
     parked_max: Count = 10_000
     """How many events of one partition may be parked behind others; beyond it the queue waits."""
+
+    def __repr__(self) -> str:
+        return f"Handler(type={self.type!r}, url=…, password={self.password!r})"
 
 
 class MetadataMatch(Section, frozen=True, kw_only=True):

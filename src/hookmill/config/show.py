@@ -9,7 +9,7 @@ import msgspec
 from hookmill.config.options import Configuration
 
 HIDDEN = "(hidden)"
-_USER_INFO = re.compile(r"(?<=://)[^/]*(?=@)")
+_USER_INFO = re.compile(r"(?<=://)(?!/).*(?=@)")
 _QUERY = re.compile(r"(?<=\?).+", re.DOTALL)
 
 
@@ -20,6 +20,7 @@ def shown(config: Configuration) -> dict[str, Any]:
     secrets = [each for part in parts for each in part["secrets"]]
     if data["kafka"]["sasl_password"]:
         secrets.append(data["kafka"]["sasl_password"])
+    secrets += [each["password"] for each in data["handlers"].values() if each["password"]]
     for secret in secrets:
         if secret["value"] is not None:
             secret["value"] = HIDDEN

@@ -7,6 +7,7 @@ HookmillError
 ├── NotKept              Kafka did not acknowledge in time; the provider must try again
 ├── TopicsMissing        topics are not there; waited for at the start, a failure later
 ├── KafkaUnavailable     Kafka does not answer, or not as it must; trying again may help
+├── LedgerUnavailable    the ledger's database does not answer or takes nothing; try again
 ├── Stuck                a consumer stands still before records; only a new process can mend it
 └── UnsafeCluster        the cluster or a topic is not what the promises need; exit status 1
 """
@@ -68,6 +69,10 @@ class Stuck(HookmillError):
 
 class TopicsMissing(HookmillError):
     """Topics are not there (any more); the message names them and says what to do."""
+
+
+class LedgerUnavailable(HookmillError):
+    """The ledger's database cannot be reached, read or written now; the message says why."""
 
 
 class KafkaUnavailable(HookmillError):

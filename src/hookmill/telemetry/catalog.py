@@ -225,10 +225,10 @@ EVENTS: dict[str, tuple[str, str]] = {
         "warning",
         "a handler can do nothing now; its events are tried again in place",
     ),
-    "handler_retried": ("warning", "a handler failed and is tried again in place"),
     "http_breaker_opened": ("warning", "a service failed again and again; only trials are sent"),
     "http_breaker_closed": ("info", "a trial succeeded; the service gets its events again"),
     "http_address_refused": ("error", "a service's name leads to addresses that are not allowed"),
+    "ledger_unavailable": ("warning", "the ledger's database takes nothing now; trying again"),
     "child_reported": ("info", "the supervisor tells of one of its processes"),
     "library": ("warning", "a line of a library's own logger"),
 }
