@@ -13,7 +13,17 @@ import typer
 from hookmill import __version__, pipeline
 from hookmill.cli import broker as broker_commands
 from hookmill.cli import chaos as chaos_command
-from hookmill.cli import configuration, demo, providers, schemas, send, tail, topics, trace
+from hookmill.cli import (
+    configuration,
+    demo,
+    ledger,
+    providers,
+    schemas,
+    send,
+    tail,
+    topics,
+    trace,
+)
 from hookmill.cli import handle as handle_command
 from hookmill.cli import ingress as ingress_command
 from hookmill.cli import stage as stage_command
@@ -304,6 +314,7 @@ def tail_command(
     _async(tail.run(setup, topic, from_start=from_start, count=count, as_json=as_json))
 
 
+app.add_typer(ledger.app, rich_help_panel="See inside")
 for group in (
     broker_commands.app,
     topics.app,

@@ -48,7 +48,7 @@ class Journey(msgspec.Struct, frozen=True):
 
 async def run(setup: Setup, id: str, *, since: str, as_json: bool) -> bool:
     """Print every journey that the id names; False if there is none."""
-    since_ms = now_us() // 1000 - _since_ms(since)
+    since_ms = now_us() // 1000 - age_ms(since)
     async with reader(setup.connection()) as source:
         tracer = _Tracer(setup, source, since_ms)
         found = await tracer.deliveries(id)
@@ -263,7 +263,8 @@ def _print(journey: Journey) -> None:
     print(f"event {journey.event_id}   normalized {journey.normalized_id}   key {journey.key}\n")
 
 
-def _since_ms(text: str) -> int:
+def age_ms(text: str) -> int:
+    """The milliseconds of an age such as 90s, 30m, 24h, 7d; raises ConfigurationError."""
     match = _SINCE.fullmatch(text)
     if match is None:
         raise ConfigurationError(f"--since {text}: a number and s, m, h or d, such as 24h")

@@ -234,7 +234,9 @@ def _available(server: Server) -> Iterator[None]:
     except _THE_EVENTS_OWN:
         raise
     except asyncpg.UndefinedTableError:
-        raise LedgerUnavailable(f"there is no ledger in the database {server.name}") from None
+        raise LedgerUnavailable(
+            f"there is no ledger in {server.name} yet; its handler makes it when it starts"
+        ) from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         state = getattr(error, "sqlstate", None) or "client"
         raise LedgerUnavailable(

@@ -153,7 +153,9 @@ class SqliteSource:
                 uri=True, timeout=BUSY_TIMEOUT_SECS, check_same_thread=False,
             )  # fmt: skip
         except sqlite3.OperationalError as error:
-            raise LedgerUnavailable(f"there is no ledger at {path} yet ({error})") from None
+            raise LedgerUnavailable(
+                f"there is no ledger at {path} yet ({error}); its handler makes it when it starts"
+            ) from None
         try:
             self._db.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]  # None is NULL
             self._db.execute(PROBE)
