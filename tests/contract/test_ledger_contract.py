@@ -401,6 +401,24 @@ async def test_a_locked_database_is_tried_again_in_place(
     assert database.rows("SELECT * FROM positions") == [("q", 3, 42)]
 
 
+async def test_a_full_disk_is_tried_again_in_place(tmp_path: Path) -> None:
+    """Nothing of the event is there then; with room again, it counts. (Of PostgreSQL: outage.)"""
+    database = SqliteDatabase(tmp_path / "ledger.db")
+    books = sqlite_module.SqliteBooks(database.path)
+    handler = LedgerHandler(books)
+    await handler.start()
+    assert books._db is not None
+    pages = books._db.execute("PRAGMA page_count").fetchone()[0]
+    books._db.execute(f"PRAGMA max_page_count = {pages}")
+    long = event(1, endpoint="e" * 100_000)
+
+    assert await handler.handle(long, CONTEXT) == AWAY
+    assert database.rows("SELECT * FROM events_counted") == []
+    books._db.execute("PRAGMA max_page_count = 100000")
+    assert await handler.handle(long, CONTEXT) is None
+    await handler.close()
+
+
 async def test_a_lock_that_outlasts_the_time_limit_counts_against_no_event(
     handler: LedgerHandler, database: Database
 ) -> None:
