@@ -19,6 +19,7 @@ from hookmill.core.money import Money
 from hookmill.handlers.api import Context
 from hookmill.handlers.ledger.books import Balance, Books, Total
 from hookmill.handlers.ledger.place import Place, books, place, reading
+from hookmill.telemetry.logs import bound
 from support.postgres import Postgres
 
 DEADLINE_SECS = 60
@@ -68,7 +69,7 @@ it stays inside the transaction."""
 
 CONTEXT = Context(
     handler="ledger", attempt=1, deadline_secs=30, idempotency_key="hm_1", delivery=None,
-    topic="q", partition=3, offset=41, say=print,
+    topic="q", partition=3, offset=41, log=bound(),
 )  # fmt: skip
 
 

@@ -98,8 +98,9 @@ def test_no_repr_shows_a_password() -> None:
     assert isinstance(found, Server)
 
     for each in (options, other, Configuration(handlers={"a": options, "b": other}), found,
-                 found.arguments(), make(options, local_dir=Path()),
-                 ledger_place(other, local_dir=Path())):  # fmt: skip
+                 found.arguments(),
+                 make(options, name="a", local_dir=Path(), environ={}, now_us=lambda: 0),
+                 ledger_place(other, local_dir=Path(), environ={})):  # fmt: skip
         assert HUSH not in repr(each)
 
 

@@ -1,6 +1,7 @@
 """`hookmill ledger`: what the books say, on either database, while the handler goes on counting."""
 
 import asyncio
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
@@ -156,7 +157,7 @@ def _place(setup: Setup, name: str | None) -> Place:
     if name is not None and name not in ledgers:
         raise ConfigurationError(f"no ledger is called '{name}'; configured are: {known}")
     options = ledgers[name] if name is not None else next(iter(ledgers.values()))
-    return ledger_place(options, local_dir=Path(setup.config.local.dir))
+    return ledger_place(options, local_dir=Path(setup.config.local.dir), environ=os.environ)
 
 
 def _time(text: str) -> str:
