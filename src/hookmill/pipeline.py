@@ -4,7 +4,7 @@ provider ─▶ ingress ─▶ webhooks-raw ─▶ dedup ─▶ webhooks-unique 
     ─▶ events-normalized ─▶ route ─▶ events-{kind}, handler-{name} ─▶ handler
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -137,6 +137,17 @@ def topics(config: Configuration, endpoints: Mapping[str, Endpoint]) -> list[Top
         flow.append(Topic(its.dead_letters, writer, KEEP_MS, later_bytes))
     flow.append(Topic(DECISIONS, "dlq", KEEP_MS, later_bytes, "compact"))
     return flow
+
+
+def sent_again_to(handlers: Iterable[str]) -> dict[str, str]:
+    """By dead-letter topic, in flow order: the topic that its letters are sent again to.
+
+    A stage's are to its input; a handler's to that handler's own queue, so that a redrive reaches
+    nobody else. Always on the partition number on which the letter lies.
+    """
+    stages = {stage.dead_letters: stage.reads for stage in STAGES.values()}
+    queues = {its.dead_letters: its.queue for its in map(HandlerTopics, handlers)}
+    return stages | queues
 
 
 class Names(msgspec.Struct, frozen=True):

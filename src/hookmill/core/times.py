@@ -38,6 +38,14 @@ def from_rfc3339(text: object) -> str | None:
     return _text(moment)
 
 
+def to_epoch_us(text: str) -> int | None:
+    """An RFC 3339 time in epoch microseconds, or None if the text is none."""
+    ours = from_rfc3339(text)
+    if ours is None:
+        return None
+    return (datetime.fromisoformat(ours) - _EPOCH) // timedelta(microseconds=1)
+
+
 def _text(moment: datetime) -> str:
     """strftime's own %Y does not pad the years before 1000, %f is six digits always."""
     return f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S.%fZ")

@@ -28,6 +28,8 @@ ERROR_AT = "hm-error-at"
 ATTEMPT = "hm-attempt"
 NOT_BEFORE = "hm-not-before"
 REDRIVES = "hm-redrives"
+REDRIVEN_FROM = "hm-redriven-from"
+"""The dead letter that this record was, as `topic:partition:offset` without the namespace."""
 
 
 def dedup_key(record: Record) -> bytes:

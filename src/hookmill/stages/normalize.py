@@ -16,7 +16,10 @@ from hookmill.providers.endpoint import Endpoint
 from hookmill.providers.pack import Draft
 from hookmill.stages import headers
 
-_CARRIED = (headers.DELIVERY, headers.EVENT_ID, headers.TRACEPARENT)
+_CARRIED = (
+    headers.DELIVERY, headers.EVENT_ID, headers.TRACEPARENT,
+    headers.REDRIVES, headers.REDRIVEN_FROM,
+)  # fmt: skip
 
 
 class Reading(msgspec.Struct, frozen=True):

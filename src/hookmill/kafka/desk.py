@@ -1,0 +1,95 @@
+"""Dead letters on a real cluster: reads them, and writes what is decided in transactions."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+
+from hookmill.core.record import Output, Record
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.producing import stop, write
+from hookmill.kafka.reader import Reader, reader
+from hookmill.kafka.redrive import Fenced
+from hookmill.pipeline import DECISIONS, Names
+
+TRANSACTION_TIMEOUT_MS = 15_000
+COMMIT_TIMEOUT_SECS = 20.0
+BATCH_BYTES_MAX = 900 * 1024
+
+
+class KafkaDesk:
+    """Implements `redrive.Port`. It has no producer before the first `fence`.
+
+    A reader reads one topic at a time, and after a doubt the decisions are read anew in the middle
+    of the letters: so there is one for each.
+    """
+
+    def __init__(
+        self, connection: Connection, names: Names, *, letters: Reader, decisions: Reader
+    ) -> None:
+        self._connection = connection
+        self._names = names
+        self._letters = letters
+        self._decisions = decisions
+        self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def transactional_id(self) -> str:
+        """One for everybody who decides about dead letters of this namespace."""
+        return self._names.group("dlq")
+
+    async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
+        """First and next stable offset of each partition; empty if there is no such topic."""
+        return await self._reader(topic).bounds(self._names.topic(topic))
+
+    def read(
+        self, topic: str, ranges: Mapping[int, tuple[int, int]]
+    ) -> AsyncIterator[list[Record]]:
+        """The committed records of those offset ranges, in order within each partition."""
+        return self._reader(topic).read(self._names.topic(topic), ranges)
+
+    async def fence(self) -> None:
+        """Throw the old producer away and initialise the same id again."""
+        await self.close()
+        self._producer = AIOKafkaProducer(
+            **self._connection.arguments(self.transactional_id),
+            transactional_id=self.transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=BATCH_BYTES_MAX,
+            request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000),
+        )
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            await self._producer.start()
+
+    async def commit(self, outputs: Sequence[Output], partition: int) -> None:
+        """One transaction; every send is awaited before its commit, or it could be lost."""
+        assert self._producer is not None
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
+                await self._producer.begin_transaction()
+                await write(self._producer, outputs, partition, self._names.topic)
+                await self._producer.commit_transaction()
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise Fenced from error
+
+    async def close(self) -> None:
+        """Let go of the producer; the next fence settles what it left open."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop(producer)
+
+    def _reader(self, topic: str) -> Reader:
+        return self._decisions if topic == DECISIONS else self._letters
+
+
+@contextlib.asynccontextmanager
+async def desk(connection: Connection, names: Names) -> AsyncIterator[KafkaDesk]:
+    """A desk for as long as it is needed. Raises KafkaUnavailable when Kafka cannot be reached."""
+    async with reader(connection) as letters, reader(connection) as decisions:
+        opened = KafkaDesk(connection, names, letters=letters, decisions=decisions)
+        try:
+            yield opened
+        finally:
+            await opened.close()
