@@ -30,12 +30,29 @@ TOPICS = [
 NOW_US = 1_795_424_400_000_000
 
 
+class Counting:
+    """A watcher that adds up what it is told."""
+
+    def __init__(self) -> None:
+        self.offsets = self.behind = self.letters = 0
+
+    def begins(self, offsets: int) -> None:
+        self.offsets += offsets
+
+    def passed(self, offsets: int) -> None:
+        self.behind += offsets
+
+    def settled(self, letters: int) -> None:
+        self.letters += letters
+
+
 class Office:
     """A log with dead letters, and one desk after another that decides about them."""
 
     def __init__(self, log: Any, new_desk: Any) -> None:
         self.log = log
         self.desk = new_desk
+        self.watcher = Counting()
 
     async def set_aside(
         self,
@@ -72,7 +89,8 @@ class Office:
         async def no_pause(seconds: float) -> None:
             pass
 
-        return Redrive(desk, order, now_us=lambda: NOW_US, pause=no_pause)
+        return Redrive(desk, order, now_us=lambda: NOW_US, pause=no_pause,
+                       watcher=self.watcher)  # fmt: skip
 
     async def sent(self, topic: str = LEDGER.queue, partition: int = 0) -> list[str]:
         """The events that were sent to that topic, in order."""
@@ -129,6 +147,8 @@ async def test_each_letter_is_sent_once_in_order_to_its_own_queue(office: Office
     assert await office.sent(AUDIT.queue) == ["of audit"]
     assert first.done == {LEDGER.dead_letters: 4, AUDIT.dead_letters: 1}
     assert second.done == {}
+    assert office.watcher.letters == 5
+    assert office.watcher.behind == office.watcher.offsets > 0
 
 
 async def test_a_stages_letters_go_to_its_input(office: Office) -> None:

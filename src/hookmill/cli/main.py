@@ -1,12 +1,9 @@
 """Every command and its options. What a command does is in the module of its name."""
 
-import asyncio
 import os
-import signal
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,6 +13,7 @@ from hookmill.cli import chaos as chaos_command
 from hookmill.cli import (
     configuration,
     demo,
+    dlq,
     ledger,
     providers,
     schemas,
@@ -31,13 +29,11 @@ from hookmill.cli import up as up_command
 from hookmill.cli import workers as workers_command
 from hookmill.cli.options import AdminPort, AsJson, ConfigPath, Instance
 from hookmill.cli.output import err
-from hookmill.cli.process import run
+from hookmill.cli.process import INTERRUPTED, interruptible, run
 from hookmill.cli.setup import Setup, load_setup
 from hookmill.core.errors import ConfigurationError, HookmillError
 from hookmill.local.errors import BrokerError
 from hookmill.telemetry import logs
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="hookmill",
@@ -86,21 +82,6 @@ def _setup(config: Path | None) -> Setup:
     return setup
 
 
-def _async(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run it; SIGTERM interrupts like Ctrl-C, so that what it started is stopped too."""
-
-    async def interruptible() -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await work
-
-    try:
-        return asyncio.run(interruptible())
-    except asyncio.CancelledError:
-        sys.exit(INTERRUPTED)
-
-
 @app.callback(invoke_without_command=True)
 def _version(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -123,7 +104,7 @@ def demo_command(
     statuses among them; prints what became of each; stops everything. Fails if anything differs
     from what it must be.
     """
-    if not _async(demo.run(as_json=as_json, keep=keep, seed=seed)):
+    if not interruptible(demo.run(as_json=as_json, keep=keep, seed=seed)):
         raise typer.Exit(1)
 
 
@@ -168,7 +149,7 @@ def chaos(
     if check is not None:
         good = chaos_command.check_file(check, as_json=as_json)
     else:
-        good = _async(chaos_command.chaos(wish, as_json=as_json))
+        good = interruptible(chaos_command.chaos(wish, as_json=as_json))
     if not good:
         raise typer.Exit(1)
 
@@ -181,7 +162,7 @@ def up(config: ConfigPath = None) -> None:
     started again with growing pauses. Logs go to the folder `logs` in local.dir.
     """
     setup = _setup(config)
-    if not _async(up_command.run(setup, config)):
+    if not interruptible(up_command.run(setup, config)):
         raise typer.Exit(1)
 
 
@@ -280,7 +261,7 @@ def send_command(
     target = send.target(setup, provider, endpoint, url)
     if print_only:
         send.print_curl(target, plan)
-    elif not _async(send.run(target, plan, as_json=as_json)):
+    elif not interruptible(send.run(target, plan, as_json=as_json)):
         raise typer.Exit(1)
 
 
@@ -297,7 +278,7 @@ def trace_command(
     as --since.
     """
     setup = _setup(config)
-    if not _async(trace.run(setup, id, since=since, as_json=as_json)):
+    if not interruptible(trace.run(setup, id, since=since, as_json=as_json)):
         raise typer.Exit(1)
 
 
@@ -311,13 +292,14 @@ def tail_command(
 ) -> None:
     """Records of a topic as they come, readable, until Ctrl-C."""
     setup = _setup(config)
-    _async(tail.run(setup, topic, from_start=from_start, count=count, as_json=as_json))
+    interruptible(tail.run(setup, topic, from_start=from_start, count=count, as_json=as_json))
 
 
 app.add_typer(ledger.app, rich_help_panel="See inside")
 for group in (
     broker_commands.app,
     topics.app,
+    dlq.app,
     providers.app,
     configuration.app,
     schemas.app,

@@ -27,7 +27,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else plain(str(cell)) for cell in row))
     Console(
         highlight=False, markup=False, width=None if terminal else 200, soft_wrap=not terminal
     ).print(table)
+
+
+def plain(text: str) -> str:
+    """The text with control characters written out: what others sent must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -1,8 +1,9 @@
-"""What every long-running process does alike: its event loop, its signals, its private port."""
+"""What processes and commands do alike: event loop, signals, private port."""
 
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from hookmill.telemetry.logs import say
 
 T = TypeVar("T")
 
+INTERRUPTED = 130
 CONNECT_PAUSE_SECS = 1.0
 GUARD_SECS = 20.0
 
@@ -21,6 +23,21 @@ GUARD_SECS = 20.0
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run until the work ends; SIGTERM and SIGINT set the event that asks it to."""
     uvloop.run(_with_signals(main))
+
+
+def interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command; SIGTERM interrupts like Ctrl-C, so that what it started is stopped too."""
+
+    async def with_signal() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(with_signal())
+    except asyncio.CancelledError:
+        sys.exit(INTERRUPTED)
 
 
 async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

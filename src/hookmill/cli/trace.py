@@ -1,27 +1,29 @@
 """`hookmill trace`: everything known of one delivery, event, resource or normalized id."""
 
-import re
 from collections.abc import Iterator
 
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from hookmill import pipeline
+from hookmill.cli.letterbox import sent_again_to
+from hookmill.cli.letters import said
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import Setup, now_us
-from hookmill.core.errors import ConfigurationError
+from hookmill.cli.times import moment_us
 from hookmill.core.event import Event, decode
 from hookmill.core.ids import bounded, normalized_id, uuid7_epoch_ms
 from hookmill.core.record import Record
 from hookmill.core.times import from_epoch_us
+from hookmill.kafka.desk import Desk
 from hookmill.kafka.reader import Reader, reader
+from hookmill.kafka.redrive import read_decisions
 from hookmill.stages import headers
+from hookmill.stages.letters import Letter, Place, place_of, redrives_of
 from hookmill.telemetry.logs import say
 
 CLOCK_MARGIN_MS = 60_000
 DELIVERY_SPAN_MS = 600_000
-_SINCE = re.compile(r"(\d+)([smhd])")
-_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Journey(msgspec.Struct, frozen=True):
 
 async def run(setup: Setup, id: str, *, since: str, as_json: bool) -> bool:
     """Print every journey that the id names; False if there is none."""
-    since_ms = now_us() // 1000 - age_ms(since)
+    since_ms = moment_us(since, now_us(), option="--since") // 1000
     async with reader(setup.connection()) as source:
         tracer = _Tracer(setup, source, since_ms)
         found = await tracer.deliveries(id)
@@ -97,6 +99,7 @@ class _Tracer:
             event = next((e for each in records if (e := _event(each)) is not None), None)
             steps += await self._missing(first, records)
             steps += await self._handled(first, records)
+            steps += await self._decided(records)
         return Journey(
             delivery,
             first.header(headers.ENDPOINT),
@@ -151,7 +154,7 @@ class _Tracer:
 
     def _downstream(self) -> Iterator[str]:
         skipped = {pipeline.RAW, pipeline.DELIVERIES, pipeline.REJECTED, pipeline.SEEN,
-                   pipeline.RESOURCES, pipeline.POSITIONS}  # fmt: skip
+                   pipeline.RESOURCES, pipeline.POSITIONS, pipeline.DECISIONS}  # fmt: skip
         return (each.name for each in self._setup.topics() if each.name not in skipped)
 
     async def _missing(self, first: Record, records: list[Record]) -> list[Step]:
@@ -197,6 +200,21 @@ class _Tracer:
             steps.append(_note(record, group, meaning))
         return steps
 
+    async def _decided(self, records: list[Record]) -> list[Step]:
+        """What was decided of its dead letters."""
+        topics = {self._setup.names.topic(each): each for each in sent_again_to(self._setup)}
+        letters = [Letter(Place(topics[each.topic], each.partition, each.offset), each)
+                   for each in records if each.topic in topics]  # fmt: skip
+        if not letters:
+            return []
+        names = self._setup.names
+        decisions = await read_decisions(Desk(names, letters=self._source, decisions=self._source))
+        return [
+            _note(each.record, names.topic(pipeline.DECISIONS), said(decision))
+            for each in letters
+            if (decision := decisions.of(each)) is not None
+        ]
+
     async def _is_past(self, group: str, record: Record) -> bool:
         if group not in self._offsets:
             self._offsets[group] = await self._source.committed(group)
@@ -217,9 +235,13 @@ def _in_topic(records: list[Record], topic: str) -> Record | None:
 
 def _meaning(record: Record, setup: Setup) -> str:
     if reason := record.header(headers.ERROR_REASON):
-        return f"set aside: {reason} ({record.header(headers.ERROR_DETAIL)})"
+        again = f" after {_counted(redrives_of(record), 'redrive')}" if redrives_of(record) else ""
+        return f"set aside{again}: {reason} ({record.header(headers.ERROR_DETAIL)})"
     if reason := record.header(headers.REASON):
         return f"refused: {reason}"
+    letter = place_of(record.header(headers.REDRIVEN_FROM) or "")
+    if letter and record.topic == setup.names.topic(sent_again_to(setup).get(letter.topic, "")):
+        return f"sent again from {letter}, {_counted(redrives_of(record), 'redrive')} so far"
     if record.topic == setup.names.topic(pipeline.RAW):
         return f"kept; signed with secret '{record.header(headers.SECRET)}'"
     if record.topic == setup.names.topic(pipeline.UNIQUE):
@@ -230,6 +252,10 @@ def _meaning(record: Record, setup: Setup) -> str:
     if record.topic == setup.names.topic(pipeline.NORMALIZED):
         return event.type + (" (late)" if event.late else "")
     return f"routed as {event.type}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _event(record: Record) -> Event | None:
@@ -261,11 +287,3 @@ def _print(journey: Journey) -> None:
     ]  # fmt: skip
     print_table(("time", "after", "topic or group", "at", "what became of it"), rows, title)
     print(f"event {journey.event_id}   normalized {journey.normalized_id}   key {journey.key}\n")
-
-
-def age_ms(text: str) -> int:
-    """The milliseconds of an age such as 90s, 30m, 24h, 7d; raises ConfigurationError."""
-    match = _SINCE.fullmatch(text)
-    if match is None:
-        raise ConfigurationError(f"--since {text}: a number and s, m, h or d, such as 24h")
-    return int(match[1]) * _UNIT_MS[match[2]]

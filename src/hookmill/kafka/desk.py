@@ -19,26 +19,17 @@ COMMIT_TIMEOUT_SECS = 20.0
 BATCH_BYTES_MAX = 900 * 1024
 
 
-class KafkaDesk:
-    """Implements `redrive.Port`. It has no producer before the first `fence`.
+class Desk:
+    """Reads dead letters and decisions. Implements `redrive.Source`.
 
     A reader reads one topic at a time, and after a doubt the decisions are read anew in the middle
     of the letters: so there is one for each.
     """
 
-    def __init__(
-        self, connection: Connection, names: Names, *, letters: Reader, decisions: Reader
-    ) -> None:
-        self._connection = connection
+    def __init__(self, names: Names, *, letters: Reader, decisions: Reader) -> None:
         self._names = names
         self._letters = letters
         self._decisions = decisions
-        self._producer: AIOKafkaProducer | None = None
-
-    @property
-    def transactional_id(self) -> str:
-        """One for everybody who decides about dead letters of this namespace."""
-        return self._names.group("dlq")
 
     async def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """First and next stable offset of each partition; empty if there is no such topic."""
@@ -49,6 +40,25 @@ class KafkaDesk:
     ) -> AsyncIterator[list[Record]]:
         """The committed records of those offset ranges, in order within each partition."""
         return self._reader(topic).read(self._names.topic(topic), ranges)
+
+    def _reader(self, topic: str) -> Reader:
+        return self._decisions if topic == DECISIONS else self._letters
+
+
+class KafkaDesk(Desk):
+    """Decides too. Implements `redrive.Port`; it has no producer before the first `fence`."""
+
+    def __init__(
+        self, connection: Connection, names: Names, *, letters: Reader, decisions: Reader
+    ) -> None:
+        super().__init__(names, letters=letters, decisions=decisions)
+        self._connection = connection
+        self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def transactional_id(self) -> str:
+        """One for everybody who decides about dead letters of this namespace."""
+        return self._names.group("dlq")
 
     async def fence(self) -> None:
         """Throw the old producer away and initialise the same id again."""
@@ -79,9 +89,6 @@ class KafkaDesk:
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop(producer)
-
-    def _reader(self, topic: str) -> Reader:
-        return self._decisions if topic == DECISIONS else self._letters
 
 
 @contextlib.asynccontextmanager

@@ -34,7 +34,6 @@ from hookmill.stages.letters import (
     Letter,
     Place,
     Selection,
-    Span,
     Word,
     batches,
     may_be,
@@ -97,14 +96,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None = None
     by: str | None = None
 
-    @property
-    def topics(self) -> list[str]:
-        """The dead-letter topics in which letters can be meant."""
-        return [each for each in self.sent_again_to if self.selection.takes_topic(each)]
 
+class Watcher(Protocol):
+    """Is told how far it is."""
 
-Told = Callable[[int, int], None]
-"""Is told how many offsets were passed, and how many letters are done, since the last time."""
+    def begins(self, offsets: int) -> None:
+        """So many offsets lie before it."""
+
+    def passed(self, offsets: int) -> None:
+        """So many more of them are behind it."""
+
+    def settled(self, letters: int) -> None:
+        """So many more letters are decided."""
 
 
 async def read_decisions(source: Source) -> Decisions:
@@ -123,20 +126,31 @@ async def read_decisions(source: Source) -> Decisions:
     return decisions
 
 
-async def find_spans(source: Source, selection: Selection, topics: Iterable[str]) -> list[Span]:
-    """What must be read to find the letters meant: all there is now, nothing that comes later."""
-    return [
+async def selected(
+    source: Source, selection: Selection, topics: Iterable[str], watcher: Watcher
+) -> AsyncGenerator[list[Letter], None]:
+    """The letters meant, topic by topic and partition by partition, in their order.
+
+    All there are now and none that come later: a letter that fails again would otherwise go round
+    for ever. They come in pieces, so that a topic of any size can be read.
+    """
+    found = [
         span
         for topic in topics
         if selection.takes_topic(topic)
         for span in spans(selection, topic, await source.bounds(topic))
     ]
-
-
-async def read_letters(source: Source, span: Span) -> AsyncGenerator[list[Letter], None]:
-    """The letters of that span in order, in pieces."""
-    async for records in source.read(span.topic, {span.partition: (span.start, span.end)}):
-        yield [Letter(Place(span.topic, each.partition, each.offset), each) for each in records]
+    watcher.begins(sum(span.end - span.start for span in found))
+    for span in found:
+        at = span.start
+        async for records in source.read(span.topic, {span.partition: (span.start, span.end)}):
+            letters = [Letter(Place(span.topic, each.partition, each.offset), each)
+                       for each in records]  # fmt: skip
+            yield [letter for letter in letters if selection.takes(letter)]
+            behind = records[-1].offset + 1 if records else at
+            watcher.passed(behind - at)
+            at = behind
+        watcher.passed(span.end - at)
 
 
 class Redrive:
@@ -149,14 +163,14 @@ class Redrive:
         *,
         now_us: Callable[[], int],
         pause: Callable[[float], Awaitable[None]],
-        told: Told = lambda passed, done: None,
+        watcher: Watcher,
     ) -> None:
         self.done = Counter[str]()
         self._port = port
         self._order = order
         self._now_us = now_us
         self._pause = pause
-        self._told = told
+        self._watcher = watcher
         self._decisions = Decisions()
         self._wait_secs = 0.0
 
@@ -164,9 +178,7 @@ class Redrive:
         """Do it. Raises Overtaken; after any exception it can be run again."""
         try:
             await self._begin()
-            for span in await find_spans(self._port, self._order.selection, self._order.topics):
-                if not await self._work_off(span):
-                    return
+            await self._work_off()
         except Fenced:
             raise Overtaken(
                 f"another `hookmill dlq` has begun meanwhile, or this one stood still for too "
@@ -178,22 +190,16 @@ class Redrive:
         await self._port.fence()
         self._decisions = await read_decisions(self._port)
 
-    async def _work_off(self, span: Span) -> bool:
-        """Every letter of the span that is meant; False once enough are done."""
-        at = span.start
-        async with contextlib.aclosing(read_letters(self._port, span)) as pieces:
-            async for letters in pieces:
-                meant = [letter for letter in letters if self._may_be(letter)]
-                for batch in batches(meant, records_max=self._at_once(), bytes_max=BYTES_MAX):
+    async def _work_off(self) -> None:
+        order = self._order
+        letters = selected(self._port, order.selection, order.sent_again_to, self._watcher)
+        async with contextlib.aclosing(letters) as pieces:
+            async for piece in pieces:
+                open_ones = [letter for letter in piece if self._may_be(letter)]
+                for batch in batches(open_ones, records_max=self._at_once(), bytes_max=BYTES_MAX):
                     await self._settle(batch[: self._left()])
                     if self._left() == 0:
-                        return False
-                if letters:
-                    behind = letters[-1].place.offset + 1
-                    self._told(behind - at, 0)
-                    at = behind
-        self._told(span.end - at, 0)
-        return True
+                        return
 
     async def _settle(self, batch: Sequence[Letter]) -> None:
         """Commit the batch, or find out that it is committed; raises what stands in the way."""
@@ -213,7 +219,7 @@ class Redrive:
                 await self._pause(2.0 ** (attempt - 1))
         mine = [each for each in batch if self._decisions.of(each) == ours[each.place]]
         self.done.update(each.place.topic for each in mine)
-        self._told(0, len(mine))
+        self._watcher.settled(len(mine))
         self._wait_secs = len(batch) / self._order.rate_per_sec if self._order.rate_per_sec else 0.0
 
     async def _commit(self, letters: Sequence[Letter], ours: Mapping[Place, Decision]) -> None:
@@ -232,8 +238,8 @@ class Redrive:
             self._decisions.put(each.place, ours[each.place])
 
     def _may_be(self, letter: Letter) -> bool:
-        selection, decided = self._order.selection, self._decisions.of(letter)
-        return selection.takes(letter) and may_be(self._order.word, letter, decided, selection)
+        decided = self._decisions.of(letter)
+        return may_be(self._order.word, letter, decided, self._order.selection)
 
     def _decision(self, letter: Letter) -> Decision:
         at = from_epoch_us(self._now_us())
