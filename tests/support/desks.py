@@ -23,6 +23,7 @@ class MemoryDesk:
         self._log = log
         self._partitions = partitions
         self._epoch = -1
+        self.before_fence: Callable[[], Awaitable[None]] = nothing
         self.before_commit: Callable[[], Awaitable[None]] = nothing
         self.after_commit: Callable[[], Awaitable[None]] = nothing
 
@@ -47,6 +48,7 @@ class MemoryDesk:
 
     async def fence(self) -> None:
         """Bump the epoch: older desks can commit no more."""
+        await self.before_fence()
         self._log.epochs[OWNER] += 1
         self._epoch = self._log.epochs[OWNER]
 

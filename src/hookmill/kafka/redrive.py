@@ -118,7 +118,7 @@ async def read_decisions(source: Source) -> Decisions:
         for record in records:
             try:
                 decisions.add(record.key, record.value)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise HookmillError(
                     f"{record.topic} {record.partition}:{record.offset} is no decision that this "
                     f"version can read ({error}); without it a letter could be sent twice"
