@@ -136,11 +136,14 @@ def _identity(history: History) -> Iterator[Broken]:
 
 
 def _once(history: History, link: Link) -> Iterator[Broken]:
-    """No event twice in what a stage makes, the topics of all kinds taken together."""
+    """No event twice in what a stage makes, the topics of all kinds taken together.
+
+    Nor after it was sent again: each redrive is one record more, and no two.
+    """
     for topics in (link.writes, *((each,) for each in link.every)):
-        first: dict[str, Found] = {}
+        first: dict[tuple[str, int], Found] = {}
         for record in (found for topic in topics for found in _records(history, topic)):
-            other = first.setdefault(record.event, record)
+            other = first.setdefault((record.event, record.redrives), record)
             if other is not record:
                 says = (
                     f"event {record.event} is twice in {_named(topics)}: "
@@ -259,7 +262,7 @@ def _order_of_arrival(history: History) -> Iterator[Broken]:
 
 
 def _order_of_topics(history: History) -> Iterator[Broken]:
-    """The order in raw holds in every later topic, subject by subject."""
+    """The order in raw holds in every later topic, subject by subject, until a redrive."""
     places: dict[tuple[int, int, str], Found] = {}
     firsts: dict[str, Found] = {}
     for record in _in_order(_records(history, history.raw)):
@@ -274,6 +277,8 @@ def _order_of_topics(history: History) -> Iterator[Broken]:
             raw = places.get((record.partition, offset, record.event))
             raw = raw if made_of == history.raw and raw else firsts.get(record.event)
             if raw is None or raw.partition != record.partition or record.event in seen:
+                continue
+            if record.redrives:  # it comes after what went by while it was set aside
                 continue
             seen.add(record.event)
             before, ahead = last.get((raw.partition, raw.key), (raw, record))

@@ -42,6 +42,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     delivery: str
     source: tuple[str, int] | None = None
+    redrives: int = 0
+    """How often it was sent again from a dead-letter topic."""
 
 
 class Entry(msgspec.Struct, frozen=True, order=True):

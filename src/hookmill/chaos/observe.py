@@ -17,6 +17,7 @@ from hookmill.handlers.bookings import Booked, booking_for, effect_of
 from hookmill.kafka.client import Connection
 from hookmill.kafka.reader import Reader, reader
 from hookmill.stages import headers
+from hookmill.stages.letters import redrives_of
 
 LEDGER = "ledger"
 
@@ -103,7 +104,7 @@ async def observe(
 
 def _flow(topics: Sequence[str], records: Mapping[str, Sequence[Record]]) -> list[str]:
     """The topics whose records are events on their way: no changelogs, nothing refused."""
-    kept = {pipeline.REJECTED, pipeline.DELIVERIES}
+    kept = {pipeline.REJECTED, pipeline.DELIVERIES, pipeline.DECISIONS}
     kept |= {stage.changelog for stage in pipeline.STAGES.values()}
     return [topic for topic in topics if topic not in kept and topic in records]
 
@@ -143,6 +144,7 @@ def _found(topic: str, records: Sequence[Record], names: pipeline.Names) -> list
                 event=event,
                 delivery=record.header(headers.DELIVERY) or "",
                 source=_source(topic, record, names),
+                redrives=redrives_of(record),
             )
         )
     return found
