@@ -1,18 +1,25 @@
 """Dead letters from outside: set aside, looked at, sent again, discarded; nothing goes twice."""
 
+import base64
+import hashlib
+import hmac
 import json
+import re
+import shlex
 import signal
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
-from support.program import PARTITIONS, Program, headers_of, yoco
+from support.program import PARTITIONS, YOCO_KEY, Program, headers_of
 
 pytestmark = pytest.mark.broker
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "dead-letters.md"
 LETTERS = "handler-ledger-dlq"
 QUEUE = "handler-ledger"
 FAILED_AT_US = 1_795_424_400_000_000
@@ -207,22 +214,15 @@ def test_a_discarded_letter_is_kept_with_its_reason(mill: Program) -> None:
     assert numbers_of(mill.read(QUEUE)) == [1, 0]
 
 
-def test_what_cannot_be_meant_is_said(mill: Program) -> None:
-    """Wrong usage is status 2; a letter that is not there 1; nothing to do is no failure."""
-    demanded = mill.fails("dlq", "redrive", status=2)
-    unknown = mill.fails("dlq", "redrive", "--topic", "nowhere-dlq", status=2)
-    no_place = mill.fails("dlq", "show", "normalize-dlq", status=2)
-    both = mill.fails("dlq", "redrive", "--all", "--reason", "x", status=2)
-    no_reason = mill.fails("dlq", "discard", "--all", "--why", " ", status=2)
-    gone = mill.fails("dlq", "show", "normalize-dlq:0:99", status=1)
+def test_a_letter_that_is_not_there_is_a_failure(mill: Program) -> None:
+    """Status 1, and nothing else is done; but nothing to do is no failure."""
+    set_aside(mill, [0])
+    [place] = places(mill)
+    missing = mill.fails("dlq", "redrive", place, f"{LETTERS}:3:99", status=1)
 
-    assert "say which letters" in demanded
-    assert "'nowhere-dlq': dedup-dlq, normalize-dlq, route-dlq, handler-ledger-dlq" in unknown
-    assert "TOPIC:PARTITION:OFFSET" in no_place
-    assert "either a selection or --all" in both
-    assert "--why" in no_reason
-    assert "there is no letter at normalize-dlq:0:99" in gone
-    assert mill.json("dlq", "redrive", "--all")["letters"] == 0
+    assert f"there is no letter at {LETTERS}:3:99" in missing
+    assert mill.read(QUEUE) == []
+    assert mill.json("dlq", "redrive", "--reason", "another")["letters"] == 0
 
 
 def test_without_its_topics_nothing_is_sent(program: Program) -> None:
@@ -237,8 +237,7 @@ def test_a_record_that_was_set_aside_and_sent_again_can_be_traced(program: Progr
     """Its letter, what was decided of it, and how it went on."""
     program.start("up")
     program.until(program.ready)
-    endpoint, _, _ = yoco(1)
-    status, said = program.post(endpoint, *no_json())
+    status, said = program.post(*no_json())
     assert status == 200
     program.until(lambda: len(program.read("normalize-dlq")) == 1)
     [place] = places(program, "normalize-dlq")
@@ -261,15 +260,48 @@ def test_a_record_that_was_set_aside_and_sent_again_can_be_traced(program: Progr
     assert again["redrives"] == 1
 
 
-def no_json() -> tuple[bytes, dict[str, str]]:
+def no_json(number: int = 1) -> tuple[str, bytes, dict[str, str]]:
     """A body that Yoco signed and that is no JSON."""
-    import base64
-    import hashlib
-    import hmac
+    body, stamp, name = b"this is no JSON", str(int(time.time())), f"msg_{number}"
+    mac = hmac.new(YOCO_KEY, f"{name}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    return "shop", body, {
+        "webhook-id": name, "webhook-timestamp": stamp,
+        "webhook-signature": "v1," + base64.b64encode(mac).decode(),
+    }  # fmt: skip
 
-    from support.program import YOCO_KEY
 
-    body, stamp = b"this is no JSON", str(int(time.time()))
-    mac = hmac.new(YOCO_KEY, f"msg_1.{stamp}.".encode() + body, hashlib.sha256).digest()
-    return body, {"webhook-id": "msg_1", "webhook-timestamp": stamp,
-                  "webhook-signature": "v1," + base64.b64encode(mac).decode()}  # fmt: skip
+def test_the_guide_is_true(mill: Program) -> None:
+    """Its commands, one after another as they stand there, on letters as it speaks of."""
+    consoles = re.findall(r"```console\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    commands = [line[2:] for block in consoles for line in block.splitlines() if line]
+    set_aside(mill, range(3), topic="normalize-dlq", reason="unparseable_body")
+    set_aside(mill, [9], topic="route-dlq", reason="undecodable_event")
+    [place] = places(mill, "route-dlq")
+    printed, sent = {}, []
+    for command in commands:
+        words = [place if each == "PLACE" else each for each in shlex.split(command)]
+        assert words[0] == "hookmill"
+        printed[command] = mill.run(*words[1:])
+        sent.append(len(mill.read("webhooks-unique")))
+
+    assert sent == [0, 0, 0, 0, 1, 3, 3, 3]
+    assert re.search(r"normalize-dlq +unparseable_body +3 ", printed[commands[0]])
+    assert printed[commands[1]].count("unparseable_body") == 3
+    assert "sent again to  events-normalized" in printed[commands[2]]
+    assert printed[commands[3]].count("unparseable_body") == 3
+    assert len(re.findall(r"the new version\s+reads them", printed[commands[7]])) == 2
+    assert "nothing was paid" in printed[commands[7]]
+    assert mill.json("dlq", "list", "--each") == []
+
+
+def test_the_guide_names_where_letters_go(mill: Program) -> None:
+    """Its table, against what the program says."""
+    rows = re.findall(r"\| `(\S+-dlq)` \| `([^`]+)`", GUIDE.read_text())
+    for topic, _ in rows:
+        set_aside(mill, [0], topic=topic.replace("NAME", "ledger"))
+    groups = mill.json("dlq", "list")
+
+    assert {each["topic"]: each["again_to"] for each in groups} == {
+        topic.replace("NAME", "ledger"): to.replace("NAME", "ledger") for topic, to in rows
+    }
+    assert len(rows) == 4

@@ -188,6 +188,18 @@ def test_it_runs_as_a_process_and_as_a_module(folder: Path) -> None:
         (["send", "yoco", "--endpoint", "naira"], "no endpoint 'naira' of yoco is configured"),
         (["providers", "show", "stripe"], "no provider pack is called 'stripe'; known: echezona"),
         (["providers", "test", "yoko"], "did you mean 'yoco'?"),
+        (["trace", "x", "--since", "yesterday"], "--since yesterday: a number and s, m, h or d"),
+        (["dlq", "list", "--topic", "handler-dlq"],
+         "no dead-letter topic is called 'handler-dlq': dedup-dlq, normalize-dlq, route-dlq, "
+         "handler-ledger-dlq"),
+        (["dlq", "list", "--until", "2026-11-23"], "--until 2026-11-23: a number and"),
+        (["dlq", "show"], "say which letters: by place, --topic, --reason"),
+        (["dlq", "show", "route-dlq:1"], "'route-dlq:1' is no place of a letter"),
+        (["dlq", "redrive"], "say which letters"),
+        (["dlq", "redrive", "--all", "--reason", "x"], "either a selection or --all"),
+        (["dlq", "redrive", "--count", "0"], "Invalid value"),
+        (["dlq", "discard", "--all"], "Missing option '--why'"),
+        (["dlq", "discard", "--all", "--why", " "], "--why: say why"),
     ],
     ids=" ".join,
 )  # fmt: skip

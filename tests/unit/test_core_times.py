@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookmill.core.times import Timestamp, from_epoch_us, from_rfc3339
+from hookmill.core.times import Timestamp, from_epoch_us, from_rfc3339, to_epoch_us
 
 FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 YEAR_1_US = -62_135_596_800_000_000
@@ -81,6 +81,7 @@ def test_a_providers_time_becomes_ours(theirs: str, ours: str) -> None:
 def test_what_is_no_rfc_3339_time_is_none(text: object) -> None:
     """A time without a zone is a guess, and guesses are not kept."""
     assert from_rfc3339(text) is None
+    assert not isinstance(text, str) or to_epoch_us(text) is None
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -101,6 +102,7 @@ def test_every_epoch_time_has_the_one_form(epoch_us: int) -> None:
 
     assert text is not None
     assert text == from_rfc3339(text)
+    assert epoch_us == to_epoch_us(text)
 
 
 @pytest.mark.parametrize("text", ["2024-06-15T15:51:55Z", "2024-06-15T15:51:55.260284+00:00"])

@@ -130,6 +130,21 @@ def test_a_handlers_topics_are_named_after_it() -> None:
     assert its.retry(300) == "handler-ledger-retry-300"
 
 
+def test_every_dead_letter_goes_again_to_where_it_failed() -> None:
+    """A stage's to its input, a handler's to its own queue; topics of the map, all of them."""
+    found = pipeline.sent_again_to(["ledger", "log"])
+
+    assert list(found.items()) == [
+        ("dedup-dlq", "webhooks-raw"),
+        ("normalize-dlq", "webhooks-unique"),
+        ("route-dlq", "events-normalized"),
+        ("handler-ledger-dlq", "handler-ledger"),
+        ("handler-log-dlq", "handler-log"),
+    ]
+    assert {*found, *found.values()} <= set(topics())
+    assert {name for name in topics() if name.endswith("-dlq")} == set(found)
+
+
 @pytest.mark.parametrize(
     ("topic", "delay_secs"),
     [

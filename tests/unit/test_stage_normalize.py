@@ -115,6 +115,16 @@ def test_an_event_says_where_its_exact_bytes_lie() -> None:
     assert raw.sha256 == RAW_SHA256
 
 
+def test_an_event_says_that_its_record_was_sent_again() -> None:
+    """Should it fail later, the count goes on."""
+    again = {"hm_redrives": "2", "hm_redriven_from": "normalize-dlq:3:7"}
+    (output,) = Run().outcome(record(**again)).outputs
+    headers = dict(output.headers)
+
+    assert headers["hm-redrives"] == b"2"
+    assert headers["hm-redriven-from"] == b"normalize-dlq:3:7"
+
+
 def test_the_record_keeps_its_key_and_what_traces_it() -> None:
     """Attributes first, then the delivery and the trace; evidence stays with the raw record."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

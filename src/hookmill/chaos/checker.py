@@ -136,10 +136,7 @@ def _identity(history: History) -> Iterator[Broken]:
 
 
 def _once(history: History, link: Link) -> Iterator[Broken]:
-    """No event twice in what a stage makes, the topics of all kinds taken together.
-
-    Nor after it was sent again: each redrive is one record more, and no two.
-    """
+    """No event twice in what a stage makes, all kinds together; a redrive is one record more."""
     for topics in (link.writes, *((each,) for each in link.every)):
         first: dict[tuple[str, int], Found] = {}
         for record in (found for topic in topics for found in _records(history, topic)):
@@ -262,7 +259,7 @@ def _order_of_arrival(history: History) -> Iterator[Broken]:
 
 
 def _order_of_topics(history: History) -> Iterator[Broken]:
-    """The order in raw holds in every later topic, subject by subject, until a redrive."""
+    """The order in raw holds in every later topic, subject by subject; redrives come later."""
     places: dict[tuple[int, int, str], Found] = {}
     firsts: dict[str, Found] = {}
     for record in _in_order(_records(history, history.raw)):
@@ -272,13 +269,11 @@ def _order_of_topics(history: History) -> Iterator[Broken]:
     for topic in sorted(later):
         seen = set[str]()
         last: dict[tuple[int, str], tuple[Found, Found]] = {}
-        for record in _in_order(_records(history, topic)):
+        for record in _in_order(r for r in _records(history, topic) if not r.redrives):
             made_of, offset = record.source or ("", 0)
             raw = places.get((record.partition, offset, record.event))
             raw = raw if made_of == history.raw and raw else firsts.get(record.event)
             if raw is None or raw.partition != record.partition or record.event in seen:
-                continue
-            if record.redrives:  # it comes after what went by while it was set aside
                 continue
             seen.add(record.event)
             before, ahead = last.get((raw.partition, raw.key), (raw, record))
