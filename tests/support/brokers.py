@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from hookmill.core.record import Headers, Output, Record
 from hookmill.kafka.client import Connection
@@ -72,6 +73,14 @@ class BrokerLog:
         async with reader(self.connection) as source:
             bounds = await source.bounds(name)
             return await source.read_all(name, {partition: bounds[partition]})
+
+    async def delete(self, topic: str, partition: int, *, before: int) -> None:
+        """Delete the records before the offset, as Kafka does by age."""
+        client = AIOKafkaAdminClient(**self.connection.arguments("test"))
+        await client.start()
+        place = TopicPartition(self.names.topic(topic), partition)
+        await client.delete_records({place: RecordsToDelete(before_offset=before)})
+        await client.close()
 
     async def port(self, spec: Stage, partition: int) -> "EndingPort":
         """A port as a new owner of the partition would have it."""

@@ -39,6 +39,10 @@ class MemoryLog:
                           output.value or b"", output.headers))  # fmt: skip
         return len(log) - 1
 
+    async def delete(self, topic: str, partition: int, *, before: int) -> None:
+        """Delete the records before the offset, as Kafka does by age."""
+        self.topics[topic, partition][:before] = [None] * before
+
     async def port(self, spec: Stage, partition: int) -> "MemoryPort":
         """A port as a new owner of the partition would have it."""
         return MemoryPort(self, spec, partition)

@@ -146,6 +146,18 @@ def test_a_topic_made_anew_has_new_letters() -> None:
     assert decisions.of(letter()) is None
 
 
+def test_decisions_of_letters_that_are_gone_are_found() -> None:
+    """By topic, partition and offset; and a record without a value takes one back."""
+    decisions = Decisions()
+    kept = [Place("it", 1, 1), Place("it", 1, 10), Place("it", 11, 0), Place("it-dlq", 1, 0)]
+    for place in kept:
+        decisions.put(place, DECIDED)
+
+    assert decisions.before("it", 1, 10) == [kept[0].key]
+    decisions.add(kept[0].key, b"")
+    assert decisions.before("it", 1, 10) == []
+
+
 @pytest.mark.parametrize("value", [b"{}", b"\xff", b"null", b'{"v":2,"decision":"redriven"}'])
 def test_what_is_no_decision_is_not_passed_over(value: bytes) -> None:
     """A letter could be sent twice."""

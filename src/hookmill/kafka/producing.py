@@ -70,3 +70,19 @@ async def stop(producer: AIOKafkaProducer) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_TIMEOUT_SECS):
                 await closing()
+    _look_at_errors(producer)
+
+
+def _look_at_errors(producer: AIOKafkaProducer) -> None:
+    """Look at the errors of futures inside the client that nobody awaits: who waited for the
+    batches was told, and asyncio would log each of them when it is thrown away."""
+    waiters = [
+        batch._drain_waiter
+        for batches in producer._message_accumulator._batches.values()
+        for batch in batches
+    ]
+    if producer._txn_manager is not None:
+        waiters.append(producer._txn_manager.wait_for_transaction_end())
+    for waiter in waiters:
+        if waiter is not None and waiter.done() and not waiter.cancelled():
+            waiter.exception()

@@ -178,6 +178,7 @@ class Redrive:
         """Do it. Raises Overtaken; after any exception it can be run again."""
         try:
             await self._begin()
+            await self._forget()
             await self._work_off()
         except Fenced:
             raise Overtaken(
@@ -189,6 +190,15 @@ class Redrive:
     async def _begin(self) -> None:
         await self._port.fence()
         self._decisions = await read_decisions(self._port)
+
+    async def _forget(self) -> None:
+        """Delete what was decided of letters that are gone: compaction would keep it for ever."""
+        for topic in self._order.sent_again_to:
+            for partition, (begin, _) in (await self._port.bounds(topic)).items():
+                gone = self._decisions.before(topic, partition, begin)
+                for keys in (gone[i : i + RECORDS_MAX] for i in range(0, len(gone), RECORDS_MAX)):
+                    outputs = [Output(DECISIONS, key, None) for key in keys]
+                    await self._port.commit(outputs, partition)
 
     async def _work_off(self) -> None:
         order = self._order

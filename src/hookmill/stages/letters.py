@@ -122,12 +122,27 @@ class Decisions:
         self._by_key: dict[bytes, Decision] = {}
 
     def add(self, key: bytes, value: bytes) -> None:
-        """A record of `dlq-decisions`; raises msgspec.MsgspecError for one that is none."""
-        self._by_key[key] = _DECISIONS.decode(value)
+        """A record of `dlq-decisions`, without a value where its letter is gone.
+
+        Raises msgspec.MsgspecError or UnicodeDecodeError for one that is no decision.
+        """
+        if value:
+            self._by_key[key] = _DECISIONS.decode(value)
+        else:
+            self._by_key.pop(key, None)
 
     def put(self, place: Place, decision: Decision) -> None:
         """What was decided just now."""
         self._by_key[place.key] = decision
+
+    def before(self, topic: str, partition: int, offset: int) -> list[bytes]:
+        """The keys of all that was decided of letters of that partition before the offset."""
+        prefix = f"{topic}|{partition}|".encode()
+        return [
+            key
+            for key in self._by_key
+            if key.startswith(prefix) and int(key.removeprefix(prefix)) < offset
+        ]
 
     def of(self, letter: Letter) -> Decision | None:
         """The letter's decision, None while it is open."""

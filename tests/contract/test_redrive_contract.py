@@ -319,6 +319,25 @@ async def test_what_cannot_be_written_ends_the_run(office: Office) -> None:
     assert await office.decisions() == [None]
 
 
+async def test_what_was_decided_of_letters_that_are_gone_is_forgotten(office: Office) -> None:
+    """`dlq-decisions` would grow for ever; of the letters that are there all is remembered."""
+    for event in ("a", "b", "c"):
+        await office.set_aside(event)
+    await office.run()
+    _, kept, last = await office.letters()
+    await office.log.delete(LEDGER.dead_letters, 0, before=kept)
+    await office.run()
+
+    records = await office.log.read(pipeline.DECISIONS, 0)
+    assert [(each.key, bool(each.value)) for each in records][3:] == [
+        (Place(LEDGER.dead_letters, 0, 0).key, False)
+    ]
+    assert await office.letters() == [kept, last]
+    assert [each and each.decision for each in await office.decisions()] == ["redriven"] * 2
+    await office.run()
+    assert await office.sent() == ["a", "b", "c"]
+
+
 async def test_a_decision_that_cannot_be_read_stops_everything(office: Office) -> None:
     """A letter whose fate is unknown could be sent twice."""
     await office.set_aside("a")
