@@ -14,9 +14,9 @@ import typer
 from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import Setup, load_setup, now_us
-from hookmill.cli.trace import age_ms
+from hookmill.cli.times import moment_us
 from hookmill.core.errors import ConfigurationError
-from hookmill.core.times import from_epoch_us, from_rfc3339
+from hookmill.core.times import from_epoch_us
 from hookmill.handlers.bookings import ledger_name
 from hookmill.handlers.ledger.books import Balance, Line, Wanted
 from hookmill.handlers.ledger.place import Place, reading
@@ -161,14 +161,8 @@ def _place(setup: Setup, name: str | None) -> Place:
 
 
 def _time(text: str) -> str:
-    at = from_rfc3339(text)
-    if at is None and text[-1:] in ("s", "m", "h", "d"):
-        at = from_epoch_us(now_us() - age_ms(text) * 1000)
-    if at is None:
-        raise ConfigurationError(
-            f"--since {text}: an age such as 24h, or a time such as 2026-11-23T09:00:00Z"
-        )
-    return at
+    """The time as the books have it; before every calendar's first day: all there is."""
+    return from_epoch_us(moment_us(text, now_us(), option="--since")) or ""
 
 
 async def _balances(where: Place, wanted: Wanted) -> list[Balance]:
