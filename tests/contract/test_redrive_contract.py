@@ -10,10 +10,10 @@ import pytest
 from hookmill import pipeline
 from hookmill.core.errors import HookmillError
 from hookmill.core.record import Record
-from hookmill.kafka.dead_letters import dead_letter
 from hookmill.kafka.reader import reader
 from hookmill.kafka.redrive import ATTEMPTS_MAX, Order, Overtaken, Redrive, read_decisions
 from hookmill.stages import headers
+from hookmill.stages.failed import dead_letter
 from hookmill.stages.letters import Decision, Letter, Place, Selection
 from support.brokers import BrokerLog
 from support.desks import FaultyDesk, MemoryDesk

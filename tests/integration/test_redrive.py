@@ -10,10 +10,10 @@ import pytest
 
 from hookmill import pipeline
 from hookmill.core.record import Record
-from hookmill.kafka.dead_letters import dead_letter
 from hookmill.kafka.desk import desk
 from hookmill.kafka.redrive import Order, Redrive
 from hookmill.stages import headers
+from hookmill.stages.failed import dead_letter
 from hookmill.stages.letters import Selection
 from support.brokers import BrokerLog
 

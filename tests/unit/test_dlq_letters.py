@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookmill.core.record import Headers, Record
-from hookmill.kafka.dead_letters import dead_letter
+from hookmill.stages.failed import dead_letter
 from hookmill.stages.letters import (
     Decision,
     Decisions,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hookmill import pipeline
 from hookmill.core.record import Record
-from hookmill.kafka.dead_letters import dead_letter
 from hookmill.kafka.redrive import Order, Overtaken, Redrive
+from hookmill.stages.failed import dead_letter
 from hookmill.stages.letters import Selection
 from support.desks import MemoryDesk
 from support.memory_log import MemoryLog
