@@ -1,6 +1,6 @@
 """Normalized events as route writes them: payments, with everything that a reader must bear."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -8,12 +8,13 @@ import msgspec
 from hookmill.core.cloudevents import headers
 from hookmill.core.event import Event, Links, ProviderEvent, Raw, Resource, encode
 from hookmill.core.money import Money
-from hookmill.core.parse import parse_object
+from hookmill.core.parse import exact_number, parse_object
 from hookmill.core.record import Headers
 
 Sent = tuple[bytes, bytes, Headers]
 """Key, value and headers of a record."""
 
+ABSENT = object()
 METADATA = b'{"order": 1.10, "far": 9E+400, "long": 123456789012345678901234567890, "deep": [{}]}'
 
 
@@ -44,12 +45,14 @@ def without(pairs: Headers, name: str) -> Headers:
 
 
 def altered(event: Event, where: Iterable[str], value: Any) -> Sent:
-    """The record of the event with one place of its value changed."""
+    """The record of the event with one place of its value changed, or taken away (ABSENT)."""
     key, encoded, pairs = sent(event)
-    whole = inner = msgspec.json.decode(encoded)
+    whole = inner = parse_object(encoded)
     *outer, last = where
     for name in outer:
         inner = inner[name]
-    assert isinstance(inner, Mapping)
+    assert last in inner
     inner[last] = value
-    return key, msgspec.json.encode(whole), pairs
+    if value is ABSENT:
+        del inner[last]
+    return key, msgspec.json.encode(whole, enc_hook=exact_number), pairs

@@ -9,7 +9,14 @@ from hookmill.core.parse import Number
 
 DIGITS_MAX = 38
 
-MinorUnits = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,38}$")]
+MinorUnits = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^-?[0-9]{1,38}$",
+        # the $ of some dialects (Python's is one) takes a newline at the end
+        extra_json_schema={"not": {"pattern": "[^-0-9]"}},
+    ),
+]
 
 
 class Money(msgspec.Struct, frozen=True):

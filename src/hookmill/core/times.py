@@ -6,10 +6,13 @@ from typing import Annotated
 
 import msgspec
 
+# A pattern must say the same in every dialect: Python's \d takes any script's digits, and its $
+# a newline at the end.
 Timestamp = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$",
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$",
+        max_length=27,
         extra_json_schema={"format": "date-time"},
     ),
 ]
