@@ -102,10 +102,15 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def start(language: str, folder: Path, output: Path, **settings: str) -> subprocess.Popen[bytes]:
-    """Start the example; what it says goes to `output` with `.out` and `.err` at the end."""
+    """Start the example."""
+    return run(STARTS[language], folder, output, **settings)
+
+
+def run(command: list[str], folder: Path, output: Path, **settings: str) -> subprocess.Popen[bytes]:
+    """Start a program; what it says goes to `output` with `.out` and `.err` at the end."""
     with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
         return subprocess.Popen(
-            STARTS[language],
+            command,
             cwd=folder,
             env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,

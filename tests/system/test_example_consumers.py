@@ -1,11 +1,15 @@
 """The examples for downstream teams read what hookmill writes: in four languages, the same."""
 
+import contextlib
 import json
 import re
+import signal
+import sqlite3
+import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,12 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from hookmill.core.cloudevents import schema_id
 from hookmill.core.event import STATUSES, Discrepancy, Event, Failure, Resource
 from hookmill.core.money import Money
 from hookmill.core.record import Headers
 from support.events import ABSENT, altered, payment, sent, without
-from support.examples import EXAMPLES, LANGUAGES, ROOT, built, sources, start
+from support.examples import EXAMPLES, LANGUAGES, ROOT, built, run, start
 
 pytestmark = pytest.mark.broker
 
@@ -29,6 +34,16 @@ ENDED_BY_SIGTERM = {"java": 143}
 KEEPS_IDS = {"python"}
 """The example that remembers in a database; the others begin anew when they are started."""
 
+GUIDE = re.findall(
+    r"^```python\n(.*?)^```",
+    (ROOT / "docs" / "guides" / "read-events.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
+PROGRAMS = {
+    "example": (EXAMPLES / "python" / "with_hookmill.py").read_text(),
+    "guide": GUIDE[0],
+    "guide, with on_bad": GUIDE[2],
+}
 Written = tuple[bytes, bytes | None, Headers]
 REFUSED = re.compile(r"^refused (\S+)/(\d+)@(\d+): \S", re.MULTILINE)
 
@@ -77,6 +92,12 @@ class World:
         self._write([sent(each) for each in events])
         self.events |= {each.id: each for each in events}
 
+    def of_a_later_release(self, event: Event) -> None:
+        """An event with a key that this release does not know."""
+        key, value, headers = sent(event)
+        self._write([(key, value[:-1] + b',"risk":{"score":3}}', headers)])
+        self.events[event.id] = event
+
     def again(self, events: list[Event]) -> None:
         """Events that it has had: route has written them once more, after the window."""
         self._write([sent(each) for each in events])
@@ -120,15 +141,15 @@ class World:
         return {each.partition: each.offset for each in found}
 
 
+AMOUNTS = [None, Money("-1205", "ZAR", 2), Money("7", "JPY", 0), Money("9" * 38, "XXX", None)]
+
+
 def every_kind() -> list[Event]:
     """An event of every type, with everything that one can have."""
     return [
         payment(
             1000 + number, type=f"{kind}.{status}", kind=kind, status=status, mode="unknown",
-            resource=Resource(kind, f"r_{number}", status, 2, True),
-            amount=(None, Money("-1205", "ZAR", 2), Money("7", "JPY", 0), Money("9" * 38, "XXX", None))[
-                number % 4
-            ],
+            resource=Resource(kind, f"r_{number}", status, 2, True), amount=AMOUNTS[number % 4],
             amount_paid=Money("1", "ZAR", 2), amount_refunded=Money("0", "ZAR", 2),
             discrepancy=Discrepancy("over", None), failure=Failure("51", "no\nfunds"), late=True,
             occurred_at="0001-01-01T00:00:00.000000Z", subject=f"ünïcode \u2028 {number}",
@@ -142,10 +163,11 @@ def every_kind() -> list[Event]:
 def misleading() -> list[Written]:
     """Records that are not what they say, or nothing at all."""
     key, value, headers = sent(payment(1))
-    unknown = (*without(headers, "ce_dataschema"), ("ce_dataschema", b"urn:of:another"))
-    other = (*without(headers, "ce_id"), ("ce_id", b"hm_of_another"))
-    type_ = (*without(headers, "ce_type"), ("ce_type", b"hookmill.payment.failed"))
-    refund = (*without(headers, "ce_dataschema"), ("ce_dataschema", b"urn:hookmill:schema:event:refund:1"))  # fmt: skip
+    lies = {
+        "ce_dataschema": (b"urn:of:another", schema_id("refund").encode()),
+        "ce_id": (b"hm_of_another",),
+        "ce_type": (b"hookmill.payment.failed", b"payment.succeeded"),
+    }
     values = [
         None,
         b"",
@@ -156,12 +178,13 @@ def misleading() -> list[Written]:
         value.replace(b"1.10", b"NaN"),
         b"\xff\xfe",
     ]
-    pairs = [without(headers, "ce_dataschema"), unknown, other, type_, refund, ()]
+    pairs = [(*without(headers, name), (name, lie)) for name, told in lies.items() for lie in told]
+    pairs += [without(headers, name) for name in lies]
     return [(key, each, headers) for each in values] + [(key, value, each) for each in pairs]
 
 
 @pytest.fixture(scope="module")
-def world(broker_servers: list[str]) -> Iterator[World]:
+def world(broker_servers: list[str]) -> World:
     """Transactions that were committed and one that was not, good records and bad ones."""
     world = World(",".join(broker_servers))
     world.good([payment(number) for number in range(20)])
@@ -169,8 +192,9 @@ def world(broker_servers: list[str]) -> Iterator[World]:
     world.bad([altered(payment(600), where, value) for where, value in WRONG] + misleading())
     world.again([payment(number) for number in range(6)])
     world.good(every_kind())
+    world.of_a_later_release(payment(800))
     world.good([payment(number) for number in range(700, 710)])
-    yield world
+    return world
 
 
 def major(money: Money | None) -> str | None:
@@ -204,8 +228,8 @@ def test_an_example_reads_the_topic_as_a_service_should(
 ) -> None:
     """Stopped by its count, started again, stopped by a signal: each event handled, none skipped.
 
-    What was aborted is not seen, what is no event is refused and does not stop it, a repeated id
-    has no second effect, and amounts are exact to the last of 38 digits.
+    What was aborted is not seen, what is no event is refused and does not stop it, an unknown key
+    is passed over, a repeated id has no second effect, and amounts are exact to the last digit.
     """
     folder = built(language)
     group = f"{world.topic}-{language}"
@@ -237,11 +261,80 @@ def test_an_example_reads_the_topic_as_a_service_should(
         expected = (event.type, event.subject, major(event.amount))
         assert (each["type"], each["subject"], each["amount"]) == expected
     assert sorted(refusals(first) + refusals(second)) == sorted(world.refused)
-    for run in (first, second):
+    for output in (first, second):
         for partition in range(PARTITIONS):
-            offsets = [each["offset"] for each in lines(run) if each["partition"] == partition]
+            offsets = [each["offset"] for each in lines(output) if each["partition"] == partition]
             assert offsets == sorted(offsets)
     assert world.committed(group) == world.ends
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_service_with_hookmill_needs_a_few_lines(
+    program: str, broker_servers: list[str], tmp_path: Path
+) -> None:
+    """The short example, and the programs in the guide as they stand there, see every event."""
+    world = World(",".join(broker_servers))
+    world.good([payment(number) for number in range(6)])
+    world.aborted([payment(number) for number in range(6, 9)])
+    world.good([payment(number) for number in range(9, 12)])
+    script, output = tmp_path / "reader.py", tmp_path / "reader"
+    script.write_text(
+        PROGRAMS[program]
+        .replace(', "events-refund"', "")
+        .replace("events-payment", world.topic)
+        .replace("localhost:9092", world.servers)
+    )
+    settings = {"KAFKA_SERVERS": world.servers, "GROUP": world.topic, "TOPIC": world.topic}
+    reading = run([sys.executable, str(script)], tmp_path, output, **settings)
+
+    def printed() -> list[str]:
+        return re.findall(r"^(hm_\w+).*\n", output.with_suffix(".out").read_text(), re.MULTILINE)
+
+    try:
+        deadline = time.monotonic() + PATIENCE_SECS
+        while len(printed()) < len(world.events) and time.monotonic() < deadline:
+            assert reading.poll() is None, output.with_suffix(".err").read_text()
+            time.sleep(0.05)
+    finally:
+        reading.send_signal(signal.SIGINT)
+        ended(reading, output)
+
+    assert sorted(printed()) == sorted(world.events)
+
+
+def test_booking_as_the_guide_says_has_one_effect() -> None:
+    """The same event twice, and its money once."""
+    names: dict[str, Any] = {}
+    exec(GUIDE[1], names)
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY)")
+        database.execute("CREATE TABLE bookings (subject TEXT, minor TEXT, currency TEXT)")
+        event = payment(1)
+        answers = [names["book"](database, event) for _ in range(2)]
+
+        assert answers == [True, False]
+        assert database.execute("SELECT * FROM bookings").fetchall() == [
+            ("p_1", "10000000000000000000000000000000000001", "ETH")
+        ]
+
+
+def test_the_example_in_python_is_tried_with_the_versions_it_pins() -> None:
+    """And stands without hookmill: a downstream team does not install it."""
+    pins = (EXAMPLES / "python" / "requirements.txt").read_text().split()
+    locked = (ROOT / "requirements.lock").read_text()
+
+    assert [pin for pin in pins if f"\n{pin} \\" not in "\n" + locked] == []
+    assert "import hookmill" not in (text := (EXAMPLES / "python" / "consumer.py").read_text())
+    assert "from hookmill" not in text
+
+
+def test_no_lock_file_names_a_registry() -> None:
+    """Whoever installs has a registry of their own; the hashes say that it is the same package."""
+    lock = json.loads((EXAMPLES / "typescript" / "package-lock.json").read_text())
+    packages = {name: each for name, each in lock["packages"].items() if name}
+
+    assert [name for name, each in packages.items() if "resolved" in each] == []
+    assert [name for name, each in packages.items() if "integrity" not in each] == []
 
 
 def wait_for_all(world: World, outputs: list[Path], running: Any) -> None:

@@ -12,14 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
-    for folder in (ROOT, ROOT / "docs", ROOT / "deploy")
+    for folder in (ROOT, ROOT / "docs", ROOT / "deploy", ROOT / "examples")
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
 )
 WITH_PATHS = [
     Path("CONTRIBUTING.md"), Path("SECURITY.md"), Path("docs/ARCHITECTURE.md"),
-    Path("docs/GUARANTEES.md"),
+    Path("docs/GUARANTEES.md"), Path("docs/guides/read-events.md"),
 ]  # fmt: skip
-TOP = (".ci", "deploy", "docs", "schemas", "src", "tests")
+TOP = (".ci", "deploy", "docs", "examples", "schemas", "src", "tests")
 HELP_SECS_MAX = 60
 
 FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
