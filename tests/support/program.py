@@ -216,13 +216,17 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def yoco(number: int, *, kind: str = "payment.succeeded") -> tuple[str, bytes, dict[str, str]]:
-    """A Yoco delivery, signed here by the Standard Webhooks rules."""
+def yoco(
+    number: int, *, kind: str = "payment.succeeded", payment: int | None = None
+) -> tuple[str, bytes, dict[str, str]]:
+    """A Yoco delivery, signed here by the Standard Webhooks rules; a refund may be of another
+    payment than that of its number."""
     payload = {"id": f"p_{number}", "type": "payment", "amount": 900 + number, "currency": "ZAR",
                "status": "succeeded", "mode": "live",
                "metadata": {"checkoutId": f"ch_{number}"}}  # fmt: skip
     if kind.startswith("refund"):
-        payload |= {"id": f"rfd_{number}", "type": "refund", "paymentId": f"p_{number}"}
+        of = number if payment is None else payment
+        payload |= {"id": f"rfd_{number}", "type": "refund", "paymentId": f"p_{of}"}
     body = json.dumps(
         {"id": f"evt_{kind}_{number}", "type": kind, "createdDate": "2026-11-23T09:00:00.123456Z",
          "payload": payload}
