@@ -6,6 +6,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 
 from hookmill.core.record import Record
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience, reachable
@@ -14,6 +19,12 @@ from hookmill.kafka.records import from_consumer
 POLL_MS = 200
 FETCH_WAIT_MS = 20
 """A fetch that still waits at the broker holds up the next topic: people wait for the answer."""
+COORDINATOR_COMES = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+"""What a cluster that was just born, or lost a broker, says for a moment of every group."""
 
 
 class Reader:
@@ -97,8 +108,13 @@ class Reader:
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
         """The group's committed offsets by topic and partition."""
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            offsets = await self._admin.list_consumer_group_offsets(group)
-        return {(tp.topic, tp.partition): each.offset for tp, each in offsets.items()}
+            while True:
+                try:
+                    offsets = await self._admin.list_consumer_group_offsets(group)
+                except COORDINATOR_COMES:
+                    await asyncio.sleep(POLL_MS / 1000)
+                else:
+                    return {(tp.topic, tp.partition): at.offset for tp, at in offsets.items()}
 
     async def _bounds(self, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
         wanted = [TopicPartition(topic, each) for each in partitions]
