@@ -14,6 +14,7 @@ from hookmill.cli import (
     configuration,
     demo,
     dlq,
+    lag,
     ledger,
     providers,
     schemas,
@@ -280,6 +281,34 @@ def trace_command(
     setup = _setup(config)
     if not interruptible(trace.run(setup, id, since=since, as_json=as_json)):
         raise typer.Exit(1)
+
+
+@app.command("lag", rich_help_panel="See inside")
+def lag_command(
+    config: ConfigPath = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A stage or a handler by name; again for more. Default: all.", show_default=False
+        ),
+    ] = None,
+    partitions: Annotated[bool, typer.Option("--partitions", help="Each partition alone.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How far each stage and handler is behind, in records and in seconds.
+
+    A group's first row is what it has still to read: how many records, and how long ago the oldest
+    of them was appended. A group that is through shows 0 and 0 s. Up to 500 offsets a partition are
+    read and counted; of more, markers of transactions count too, and `≤` says so.
+
+    A handler has more rows: events that failed and wait, one for each retry topic, with the time of
+    the next attempt; and events parked behind those, because they are of the same subject.
+
+    With --json one value, with --watch too one a line.
+    """
+    setup = _setup(config)
+    interruptible(lag.run(setup, group or (), partitions=partitions, watch=watch, as_json=as_json))
 
 
 @app.command("tail", rich_help_panel="See inside")

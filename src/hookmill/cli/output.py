@@ -21,16 +21,21 @@ def print_json(value: Any) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """A table on standard output: with lines on a terminal, wide and plain elsewhere."""
     terminal = sys.stdout.isatty()
-    table = Table(
-        title=title or None, title_justify="left", box=box.SIMPLE_HEAD if terminal else None
-    )
+    Console(
+        highlight=False, markup=False, width=None if terminal else 200, soft_wrap=not terminal
+    ).print(table(columns, rows, title, lines=terminal))
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", *, lines: bool = True
+) -> Table:
+    """The table itself, for whoever prints it more than once."""
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD if lines else None)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if cell is None else plain(str(cell)) for cell in row))
-    Console(
-        highlight=False, markup=False, width=None if terminal else 200, soft_wrap=not terminal
-    ).print(table)
+    return table
 
 
 def plain(text: str) -> str:
