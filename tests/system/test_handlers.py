@@ -24,7 +24,7 @@ DELAYS_SECS = (1, 2, 4)
 LATE_SECS_MAX = 3.0
 SECONDS = max(240, EVENTS // 20)
 
-HANDLER = '''
+HANDLER = """
 import asyncio, json, os, time
 from pathlib import Path
 
@@ -65,7 +65,7 @@ async def behave(luck, attempt):
     if luck == 5:
         raise ValueError("never works")
     return Retry("third_time") if calls % 3 == 0 else None
-'''
+"""
 
 CONFIGURATION = """
 [handlers.orders]

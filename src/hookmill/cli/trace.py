@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from hookmill import pipeline
+from hookmill.cli.kept_view import positions_in
 from hookmill.cli.letterbox import sent_again_to
 from hookmill.cli.letters import said
 from hookmill.cli.output import err, print_json, print_table
+from hookmill.cli.progress import reading
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.times import moment_us
+from hookmill.cli.trace_handlers import HandlerTracer
+from hookmill.cli.trace_steps import Step, note, same_delivery, sent_again, set_aside, step
 from hookmill.core.event import Event, decode
 from hookmill.core.ids import bounded, normalized_id, uuid7_epoch_ms
 from hookmill.core.record import Record
@@ -18,22 +21,13 @@ from hookmill.core.times import from_epoch_us
 from hookmill.kafka.desk import Desk
 from hookmill.kafka.reader import Reader, reader
 from hookmill.kafka.redrive import read_decisions
+from hookmill.kafka.topics import admin
 from hookmill.stages import headers
-from hookmill.stages.letters import Letter, Place, place_of, redrives_of
+from hookmill.stages.letters import Letter, Place, place_of
 from hookmill.telemetry.logs import say
 
 CLOCK_MARGIN_MS = 60_000
 DELIVERY_SPAN_MS = 600_000
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One record on the way, and what it means."""
-
-    at: str | None
-    after_ms: int
-    topic: str
-    position: str
-    outcome: str
 
 
 class Journey(msgspec.Struct, frozen=True):
@@ -51,8 +45,11 @@ class Journey(msgspec.Struct, frozen=True):
 async def run(setup: Setup, id: str, *, since: str, as_json: bool) -> bool:
     """Print every journey that the id names; False if there is none."""
     since_ms = moment_us(since, now_us(), option="--since") // 1000
+    async with admin(setup.connection()) as client:
+        there = await client.names()
     async with reader(setup.connection()) as source:
-        tracer = _Tracer(setup, source, since_ms)
+        handlers = HandlerTracer(setup, source, there, now_us() // 1000)
+        tracer = _Tracer(setup, source, handlers, since_ms)
         found = await tracer.deliveries(id)
         journeys = [await tracer.journey(record) for record in found]
     if as_json:
@@ -69,9 +66,12 @@ async def run(setup: Setup, id: str, *, since: str, as_json: bool) -> bool:
 class _Tracer:
     """Finds first where a journey begins, then its records topic by topic in flow order."""
 
-    def __init__(self, setup: Setup, source: Reader, since_ms: int) -> None:
+    def __init__(
+        self, setup: Setup, source: Reader, handlers: HandlerTracer, since_ms: int
+    ) -> None:
         self._setup = setup
         self._source = source
+        self._handlers = handlers
         self._since_ms = since_ms
         self._offsets: dict[str, dict[tuple[str, int], int]] = {}
 
@@ -91,15 +91,18 @@ class _Tracer:
     async def journey(self, first: Record) -> Journey:
         """Follow one delivery's records through its partition."""
         delivery = first.header(headers.DELIVERY) or ""
-        steps = [_step(first, first, _meaning(first, self._setup))]
+        steps = [step(first, first, _meaning(first, self._setup))]
         event: Event | None = None
         if first.header(headers.REASON) is None:
-            records = await self._follow(first, delivery)
-            steps += [_step(first, each, _meaning(each, self._setup)) for each in records]
+            await self._look_up_positions(first.partition)
+            records = await self._follow(first)
+            steps += [step(first, each, _meaning(each, self._setup)) for each in records
+                      if not self._is_queued_again(each, records)]  # fmt: skip
             event = next((e for each in records if (e := _event(each)) is not None), None)
             steps += await self._missing(first, records)
-            steps += await self._handled(first, records)
-            steps += await self._decided(records)
+            handled, letters = await self._handled(first, records)
+            steps += handled
+            steps += await self._decided([*records, *letters])
         return Journey(
             delivery,
             first.header(headers.ENDPOINT),
@@ -126,36 +129,31 @@ class _Tracer:
             ends = await self._source.since(name, end_ms)
             ranges = {each: (start, ends[each][0]) for each, (start, _) in ranges.items()}
         total = sum(end - start for start, end in ranges.values())
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err,
-            transient=True, disable=not err.is_terminal,
-        ) as progress:  # fmt: skip
-            bar = progress.add_task(name, total=total)
+        with reading(name, total) as read:
             async for records in self._source.read(name, ranges):
-                progress.advance(bar, len(records))
+                read(len(records))
                 for record in records:
                     yield record
 
-    async def _follow(self, first: Record, delivery: str) -> list[Record]:
-        found: list[Record] = []
-        event_id = first.header(headers.EVENT_ID)
-        for topic in self._downstream():
-            name = self._setup.names.topic(topic)
-            ranges = await self._source.since(name, first.timestamp_ms)
-            here = {each: span for each, span in ranges.items() if each == first.partition}
-            async for records in self._source.read(name, here):
-                found += [
-                    record
-                    for record in records
-                    if record.header(headers.DELIVERY) == delivery
-                    and record.header(headers.EVENT_ID) == event_id
-                ]
-        return found
+    async def _follow(self, first: Record) -> list[Record]:
+        return [
+            record
+            for topic in self._downstream()
+            async for record in same_delivery(self._source, self._setup.names.topic(topic), first)
+        ]
 
     def _downstream(self) -> Iterator[str]:
+        """The topics from the first stage to the queues of handlers; theirs are told of apart."""
         skipped = {pipeline.RAW, pipeline.DELIVERIES, pipeline.REJECTED, pipeline.SEEN,
-                   pipeline.RESOURCES, pipeline.POSITIONS, pipeline.DECISIONS}  # fmt: skip
-        return (each.name for each in self._setup.topics() if each.name not in skipped)
+                   pipeline.RESOURCES, pipeline.POSITIONS}  # fmt: skip
+        return (each.name for each in self._setup.topics()
+                if each.written_by in pipeline.STAGES and each.name not in skipped)  # fmt: skip
+
+    def _is_queued_again(self, record: Record, records: list[Record]) -> bool:
+        """Whether it lies in a handler's queue a second time: that comes later in the story."""
+        queues = {self._setup.names.topic(pipeline.HandlerTopics(name).queue)
+                  for name in self._setup.config.handlers}  # fmt: skip
+        return record.topic in queues and record is not _in_topic(records, record.topic)
 
     async def _missing(self, first: Record, records: list[Record]) -> list[Step]:
         """Why the chain ends where it ends: a duplicate, or not processed yet."""
@@ -170,8 +168,8 @@ class _Tracer:
             if topics & outputs:
                 continue
             group = self._setup.names.group(stage.name)
-            if not await self._is_past(group, entered):
-                return [_note(entered, group, "waits to be processed")]
+            if not self._is_past(group, entered):
+                return [note(entered, group, "waits to be processed")]
             return [await self._duplicate(first, group)] if stage is pipeline.DEDUP else []
         return []
 
@@ -184,21 +182,23 @@ class _Tracer:
             for record in records:
                 if headers.dedup_key(record) == key:
                     original = record.header(headers.DELIVERY)
-                    return _note(first, group, f"dropped: duplicate of delivery {original}")
-        return _note(first, group, "dropped: duplicate of an earlier delivery")
+                    return note(first, group, f"dropped: duplicate of delivery {original}")
+        return note(first, group, "dropped: duplicate of an earlier delivery")
 
-    async def _handled(self, first: Record, records: list[Record]) -> list[Step]:
-        steps = []
+    async def _handled(
+        self, first: Record, records: list[Record]
+    ) -> tuple[list[Step], list[Record]]:
+        """What became of it at each handler, and its dead letters there."""
+        steps: list[Step] = []
+        letters: list[Record] = []
         for name in self._setup.config.handlers:
-            queue = self._setup.names.topic(pipeline.HandlerTopics(name).queue)
-            record = _in_topic(records, queue)
-            if record is None:
-                continue
-            group = self._setup.names.group(f"handler-{name}")
-            done = await self._is_past(group, record)
-            meaning = f"handled by {name}" if done else f"waits for {name}"
-            steps.append(_note(record, group, meaning))
-        return steps
+            its = pipeline.HandlerTopics(name)
+            queue = self._setup.names.topic(its.queue)
+            queued = [record for record in records if record.topic == queue]
+            if queued:
+                steps += await self._handlers.steps(its, first, queued)
+                letters += await self._handlers.letters(its, first)
+        return steps, letters
 
     async def _decided(self, records: list[Record]) -> list[Step]:
         """What was decided of its dead letters."""
@@ -210,14 +210,24 @@ class _Tracer:
         names = self._setup.names
         decisions = await read_decisions(Desk(names, letters=self._source, decisions=self._source))
         return [
-            _note(each.record, names.topic(pipeline.DECISIONS), said(decision))
+            note(each.record, names.topic(pipeline.DECISIONS), said(decision))
             for each in letters
             if (decision := decisions.of(each)) is not None
         ]
 
-    async def _is_past(self, group: str, record: Record) -> bool:
-        if group not in self._offsets:
-            self._offsets[group] = await self._source.committed(group)
+    async def _look_up_positions(self, partition: int) -> None:
+        """Before the records are read: what comes meanwhile must not look like dropped."""
+        for stage in pipeline.STAGES.values():
+            group = self._setup.names.group(stage.name)
+            place = (self._setup.names.topic(stage.reads), partition)
+            offsets = await self._source.committed(group)
+            if offsets.get(place, -1) < 0:
+                changelog = self._setup.names.topic(stage.changelog)
+                told = await positions_in(self._source, changelog, [partition])
+                offsets[place] = told.get(partition, -1)
+            self._offsets[group] = offsets
+
+    def _is_past(self, group: str, record: Record) -> bool:
         return self._offsets[group].get((record.topic, record.partition), -1) > record.offset
 
 
@@ -234,14 +244,13 @@ def _in_topic(records: list[Record], topic: str) -> Record | None:
 
 
 def _meaning(record: Record, setup: Setup) -> str:
-    if reason := record.header(headers.ERROR_REASON):
-        again = f" after {_counted(redrives_of(record), 'redrive')}" if redrives_of(record) else ""
-        return f"set aside{again}: {reason} ({record.header(headers.ERROR_DETAIL)})"
+    if record.header(headers.ERROR_REASON):
+        return set_aside(record)
     if reason := record.header(headers.REASON):
         return f"refused: {reason}"
     letter = place_of(record.header(headers.REDRIVEN_FROM) or "")
     if letter and record.topic == setup.names.topic(sent_again_to(setup).get(letter.topic, "")):
-        return f"sent again from {letter}, {_counted(redrives_of(record), 'redrive')} so far"
+        return sent_again(record)
     if record.topic == setup.names.topic(pipeline.RAW):
         return f"kept; signed with secret '{record.header(headers.SECRET)}'"
     if record.topic == setup.names.topic(pipeline.UNIQUE):
@@ -254,10 +263,6 @@ def _meaning(record: Record, setup: Setup) -> str:
     return f"routed as {event.type}"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
 def _event(record: Record) -> Event | None:
     if record.header("ce_id") is None:
         return None
@@ -266,16 +271,6 @@ def _event(record: Record) -> Event | None:
     except msgspec.MsgspecError as error:
         say("library", message=f"{record.topic} {record.offset}: {error}")
         return None
-
-
-def _step(first: Record, record: Record, outcome: str) -> Step:
-    at = from_epoch_us(record.timestamp_ms * 1000)
-    after_ms = record.timestamp_ms - first.timestamp_ms
-    return Step(at, after_ms, record.topic, f"{record.partition}:{record.offset}", outcome)
-
-
-def _note(record: Record, group: str, outcome: str) -> Step:
-    return Step(None, 0, group, f"{record.partition}:{record.offset}", outcome)
 
 
 def _print(journey: Journey) -> None:
