@@ -170,14 +170,19 @@ def test_a_dead_letter_ends_it() -> None:
 def test_one_sent_again_begins_anew() -> None:
     """Its second life is told behind the first, with failures and end of its own."""
     aside = letter(ONCE[1], 0, 40, attempt=2)
-    again = record(LEDGER.queue, 20, 50, {"ce_id": "hm_7", "hm-redrives": 1})
+    again = record(
+        LEDGER.queue,
+        20,
+        50,
+        {"ce_id": "hm_7", "hm-redrives": 1, "hm-redriven-from": "handler-ledger-dlq:3:0"},
+    )
     anew = failure(again, 9, 52, delay_secs=30, attempt=1, due_secs=82)
 
     assert told(standing(committed={LEDGER.queue: 21, IN_30: 9}), anew, ONCE, aside=(aside,),
                 queue=(QUEUED, again)) == [
         "failed: http_503 (attempt 1), again at 08:59:32Z",
         "set aside: http_503 (failed 2 times)",
-        "sent again from the dead letters (time 1)",
+        "sent again from handler-ledger-dlq:3:0, 1 redrive so far",
         "failed: http_503 (attempt 1), again at 09:00:22Z",
         "waits in handler-ledger-retry-30 for attempt 2 until 09:00:22Z",
     ]  # fmt: skip

@@ -5,6 +5,7 @@ import time
 from functools import partial
 from typing import Any
 
+from hookmill.cli.kept_view import retry_delays_secs
 from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.stage import batch_bytes_max, check_cluster, find_cluster, lock_state, static_id
@@ -77,10 +78,7 @@ async def _retry_topics(setup: Setup, its: HandlerTopics) -> tuple[str, ...]:
     what waits in them must come back, too."""
     async with admin(setup.connection()) as client:
         found = await client.names()
-    plain = (setup.names.plain(each) for each in found)
-    delays_secs = {its.delay_secs(each) for each in plain if each is not None} - {None}
-    configured = setup.config.handlers[its.handler].retry_delays_secs
-    return tuple(its.retry(each) for each in sorted({*configured, *filter(None, delays_secs)}))
+    return tuple(its.retry(each) for each in retry_delays_secs(setup, its, found))
 
 
 def _worker_maker(
