@@ -16,15 +16,23 @@ from hookmill.telemetry import catalog
 _HIDDEN = "[hidden]"
 _SENSITIVE = ("secret_text", "password", "authorization", "token", "key", "body", "signature")
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+"""Where it was raised, without the values of variables: those may be secrets and bodies."""
 
 
 def configure(options: Log, **bound: Any) -> None:
     """Set up logging for this process; `bound` (its part, its instance) is in every line."""
     console = options.format == "console" or (options.format == "auto" and sys.stderr.isatty())
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=_colours())]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=_colours(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
         if console
-        else [structlog.processors.dict_tracebacks, _render_json]
+        else [_TRACEBACKS, _render_json]
     )
     structlog.configure(
         processors=[
