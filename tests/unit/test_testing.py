@@ -46,7 +46,7 @@ class Books:
         self._answers = answers
 
     async def __call__(self, event: Event, context: Context) -> Answer:
-        """The next answer of the event's subject; done when there are no more."""
+        """The next answer for the event's subject; None when there are no more."""
         self.calls.append((event.subject or "", context.attempt))
         answers = self._answers.get(event.subject or "", [])
         answer = answers.pop(0) if answers else None
@@ -245,6 +245,16 @@ async def test_a_call_is_judged_as_production_judges_it(
     assert nonsense.reason == "handler_answer"
 
 
+async def test_a_coroutine_behind_a_plain_function_is_awaited() -> None:
+    """A decorator that is no coroutine function itself, or an object that is called."""
+    books = Books(a=[Retry("busy")] * 2)
+    event = make_event(subject="a")
+
+    assert await run(lambda event, context: books.handle(event, context), event) == Retry("busy")
+    assert await run(books, event) == Retry("busy")
+    assert await run(books, event) is None
+
+
 def test_a_call_from_a_plain_test() -> None:
     """Its context is as asked for; a thread that hangs is left alone."""
     seen: list[Context] = []
@@ -314,6 +324,16 @@ async def test_a_later_event_of_the_subject_waits_and_others_go_on() -> None:
     assert endings(outcomes) == ["handled"] * 3
     assert books.calls == [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("a", 1)]
     assert [each.attempts[-1].at_secs for each in outcomes] == [330, 330, 0]
+
+
+async def test_however_many_wait_others_go_on() -> None:
+    """More than are held in memory at once: they are parked."""
+    behind = [make_event(each, subject="a") for each in range(1_500)]
+    outcomes = await deliver(Books(a=[Retry("busy")]).handle, [*behind, make_event(1_500)])
+
+    assert endings(outcomes) == ["handled"] * 1_501
+    assert times(outcomes[-1]) == [0]
+    assert {each.attempts[-1].at_secs for each in outcomes[:-1]} == {30}
 
 
 async def test_without_order_nobody_waits() -> None:

@@ -48,8 +48,10 @@ class FunctionHandler:
         running = self._running.get(event.id) or await self._started(event, context)
         if running is None:
             return Retry("no_thread_free", in_place=True)
-        answer: Answer = await asyncio.shield(running)
-        return answer
+        answer: Any = await asyncio.shield(running)
+        if inspect.isawaitable(answer):  # a coroutine function behind a plain decorator
+            answer = await answer
+        return answer  # type: ignore[no-any-return]  # the runner judges it
 
     async def close(self) -> None:
         """There is nothing to let go of; threads end with the process."""
