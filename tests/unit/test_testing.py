@@ -428,14 +428,14 @@ def test_two_different_events_of_one_id_are_refused() -> None:
 
 ANSWERS = some.one_of(
     some.just(None),
-    some.just(ValueError("boom")),
+    some.builds(ValueError, some.just("boom")),
     some.just(DeadLetter("never")),
     some.builds(Retry, some.just("busy"), after_secs=some.sampled_from([0, 7, 45, 500])),
     some.just(Retry("away", in_place=True)),
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     plans=some.lists(some.tuples(some.sampled_from("abc"), some.lists(ANSWERS, max_size=5))),
     crash_after=some.one_of(some.none(), some.integers(1, 25)),
