@@ -21,7 +21,8 @@ from hookmill.core.event import STATUSES, encode
 from hookmill.core.money import Money
 from hookmill.core.parse import Number
 from hookmill.handlers import Answer, Context, DeadLetter, Event, Retry
-from hookmill.handlers.ledger import LedgerHandler
+from hookmill.handlers.ledger.handler import LedgerHandler
+from hookmill.handlers.ledger.place import books, place
 from hookmill.testing import (
     Outcome,
     deliver,
@@ -284,8 +285,11 @@ async def test_a_handler_object_is_started_and_closed(tmp_path: Path) -> None:
     """As a process does; so the built-in ones can be tried, too."""
     events = [make_event(1), make_event(2)]
 
-    assert await run(LedgerHandler(tmp_path / "ledger.db"), events[0]) is None
-    ledger = LedgerHandler(tmp_path / "ledger.db")
+    assert (
+        await run(LedgerHandler(books(place(None, local_dir=tmp_path), connections=1)), events[0])
+        is None
+    )
+    ledger = LedgerHandler(books(place(None, local_dir=tmp_path), connections=1))
     outcomes = await deliver(ledger, events, again=True, crash_after=1)
     assert endings(outcomes) == ["handled"] * 4
 

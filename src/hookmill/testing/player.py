@@ -14,7 +14,7 @@ from hookmill.handlers.ports import Settings
 from hookmill.handlers.runner import Runner
 from hookmill.stages import headers
 from hookmill.testing.events import EPOCH_US
-from hookmill.testing.queue import MemoryLog, MemoryQueue
+from hookmill.testing.queue import Fenced, MemoryLog, MemoryQueue
 from hookmill.testing.virtual import Over, VirtualTime
 
 QUIET_TURNS = 20
@@ -109,7 +109,8 @@ class Life:
         finally:
             self.time.end()
             result = (await asyncio.gather(running, return_exceptions=True))[0]
-        if isinstance(result, BaseException) and not isinstance(result, Over):
+        expected = (Over, Fenced) if self._crashed else Over
+        if isinstance(result, BaseException) and not isinstance(result, expected):
             raise result
 
     async def _quiet(self, running: asyncio.Future[None]) -> bool:
