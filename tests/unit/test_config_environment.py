@@ -253,12 +253,14 @@ def test_json_that_is_none_is_said_without_its_text(name: str, text: str, path: 
 
 
 def test_the_rest_of_the_file_is_still_checked(path: Path) -> None:
-    """Each line names where it comes from."""
-    path.write_text(FILE.replace("8081", '"x"'))
+    """Each line names where it comes from: the line of the file, or the variable."""
+    text = FILE.replace("8081", '"x"')
+    path.write_text(text)
+    line = next(n for n, each in enumerate(text.splitlines(), start=1) if "port" in each)
     lines = refused(path, HOOKMILL_INGRESS__WORKERS="0").splitlines()
 
     assert lines == [
-        f"{path}: ingress.port: expected int, got text",
+        f"{path}:{line}: ingress.port: expected int, got text",
         "HOOKMILL_INGRESS__WORKERS: ingress.workers: expected int >= 1",
     ]
 

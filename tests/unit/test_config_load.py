@@ -1,5 +1,6 @@
 """Reading hookmill.toml: where it is looked for, and every wrong line told in plain words."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from hookmill.config.load import load
 from hookmill.config.options import Configuration
 from hookmill.config.shape import unknown_keys, wrong_values
 from hookmill.core.errors import ConfigurationError
+from hookmill.providers.endpoint import modes_of
 
 GOOD = """
 [kafka]
@@ -56,15 +58,15 @@ def read(tmp_path: Path) -> Load:
 
 @pytest.fixture
 def complaints(read: Load, tmp_path: Path) -> Callable[[str], list[str]]:
-    """The lines with which a text is refused, without the file's name that begins each."""
+    """The lines with which a text is refused, without the file and line that begin each."""
 
     def lines(text: str) -> list[str]:
         with pytest.raises(ConfigurationError) as caught:
             read(text)
-        begin = f"{tmp_path / 'hookmill.toml'}: "
+        begin = re.compile(re.escape(str(tmp_path / "hookmill.toml")) + r"(:\d+)?: ")
         found = str(caught.value).splitlines()
-        assert all(each.startswith(begin) for each in found), found
-        return [each.removeprefix(begin) for each in found]
+        assert all(begin.match(each) for each in found), found
+        return [begin.sub("", each) for each in found]
 
     return lines
 
@@ -334,7 +336,11 @@ def test_what_cannot_be_meant_is_refused(
         ('{ endpoint = "shop-zz" }',
          "no endpoint is called 'shop-zz', did you mean 'shop-za'?"),
         ('{ provider = ["yoko"] }', "no endpoint has the provider 'yoko', did you mean 'yoco'?"),
-        ('{ mode = "tets" }', "mode 'tets', did you mean 'test'?"),
+        ('{ kind = "refnd" }', "no event has the kind 'refnd', did you mean 'refund'?"),
+        ('{ type = "*.succeded" }',
+         "no event has the type '*.succeded', did you mean '*.succeeded'?"),
+        ('{ type = "paymnt.*" }', "no event has the type 'paymnt.*', did you mean 'payment.*'?"),
+        ('{ mode = "tets" }', "no event has the mode 'tets', did you mean 'test'?"),
         ('{ metadata = { a = {} } }',
          "metadata.a needs exactly one of exists, one_of, file, function"),
         ('{ metadata = { a = { exists = true, one_of = ["b"] } } }',
@@ -349,10 +355,156 @@ def test_a_route_matches_only_what_there_is(
 
 
 @pytest.mark.parametrize(
+    ("match", "line"),
+    [
+        ('{ kind = "refund", type = "payment.*" }', "type 'payment.*' is not of the kind refund"),
+        ('{ kind = ["refund", "dispute"], type = ["*.failed"] }',
+         "kind 'dispute' has not the type *.failed"),
+        ('{ endpoint = "shop-za", provider = "rehive" }',
+         "endpoint 'shop-za' is of yoco, not rehive"),
+        ('{ endpoint = ["shop-za"], provider = ["yoco", "rehive"] }',
+         "provider 'rehive' has not the endpoint shop-za"),
+        ('{ endpoint = "invoices", mode = "test" }',
+         "mode test: events of invoices are unknown"),
+        ('{ provider = "rehive", mode = ["live", "test"] }',
+         "mode live or test: events of invoices are unknown"),
+        ('{ endpoint = "sandbox" }',
+         "mode live or unknown: events of sandbox are test; test events must be asked for: "
+         'mode = "test"'),
+        ('{ amount = { currency = "zar" } }', "no currency is called 'zar', did you mean 'ZAR'?"),
+        ('{ amount = { currency = "" } }', "amount.currency is empty"),
+        ('{ amount = { currency = "ZAR", min = "9", max = 8 } }',
+         "amount.min 9 is above amount.max 8"),
+        ('{ amount = { currency = "ZAR", min = "1,000.00" } }',
+         "amount.min '1,000.00' is no whole number of minor units of up to 38 digits: "
+         '"100000" is ZAR 1,000.00'),
+        (f'{{ amount = {{ currency = "ZAR", max = 1{38 * "0"} }} }}',
+         f"amount.max '1{38 * '0'}' is no whole number of minor units of up to 38 digits: "
+         '"100000" is ZAR 1,000.00'),
+        ('{ metadata = { a = { one_of = [] } } }',
+         "metadata.a is one of nothing: no event matches"),
+    ],
+)  # fmt: skip
+def test_a_route_that_contradicts_itself_is_refused(match: str, line: str, tmp_path: Path) -> None:
+    """Its words are good, but not together: it would never take an event."""
+    path = tmp_path / "hookmill.toml"
+    others = '\n[endpoints.invoices]\nprovider = "rehive"\nsecrets = [{ env = "A" }]\n'
+    sandbox = others.replace("invoices", "sandbox").replace('"rehive"', '"pay3"\nmode = "test"')
+    path.write_text(route(match) + others + sandbox)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, {}, modes_of=modes_of)
+
+    assert str(caught.value).partition("routes 'r': ")[2] == line
+
+
+@pytest.mark.parametrize(
+    ("match", "line"),
+    [
+        ("{ amount = { min = 1 } }", "routes[1].match.amount.currency is missing"),
+        ('{ amount = { currency = "ZAR", min = 1.5 } }',
+         "routes[1].match.amount.min: expected int | text, got float"),
+        ('{ amount = { currency = "ZAR", max = true } }',
+         "routes[1].match.amount.max: expected int | text, got bool"),
+        ('{ amount = { currency = "ZAR", exponent = 39 } }',
+         "routes[1].match.amount.exponent: expected int <= 38"),
+    ],
+)  # fmt: skip
+def test_an_amount_has_a_currency_and_no_fractions(
+    match: str, line: str, complaints: Callable[[str], list[str]]
+) -> None:
+    """What cannot be compared exactly is not compared."""
+    assert complaints(route(match)) == [line]
+
+
+TABLE = """
+[endpoints.shop-za]  # line 2
+provider = "yoco"
+secrets = [{ env = "A" }]
+
+[handlers.ledger]
+type = "ledger"
+
+[[routes]]
+name = "money"
+handlers = [
+  "ledger",
+  "ledgr",  # line 13
+]
+
+[[routes]]
+name = "refunds"
+handlers = ["ledger"]
+match = { kind = "refund", type = "payment.*" }  # line 19
+
+[[routes]]  # line 21
+name = "all"
+handlers = ["ledger"]
+
+[[routes]]  # line 25
+name = "disputes"
+handlers = ["ledger"]
+match.kind = "dispute"
+
+[[routes]]
+name = "all"  # line 31
+handlers = ["ledger"]
+[routes.match]
+metadata."a b" = {}  # line 34
+provider = [
+  "yoco",
+  "yoko" ]  # line 37
+"""
+
+
+def test_every_complaint_about_the_table_names_its_line(tmp_path: Path) -> None:
+    """The word itself where it stands on a line of its own; an idle rule at its beginning."""
+    path = tmp_path / "hookmill.toml"
+    path.write_text(TABLE)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, {})
+
+    assert str(caught.value).splitlines() == [
+        f"{path}:{line}"
+        for line in (
+            "31: routes: the name 'all' is there 2 times",
+            "13: routes 'money': no handler is called 'ledgr', did you mean 'ledger'?",
+            "19: routes 'refunds': type 'payment.*' is not of the kind refund",
+            "37: routes 'all': no endpoint has the provider 'yoko', did you mean 'yoco'?",
+            "34: routes 'all': metadata.a b needs exactly one of exists, one_of, file, function",
+            "25: routes 'disputes': adds nothing: 'all' takes all that it takes, for all its "
+            "handlers",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("\n[ingress]\n\nport = 'x'", 4),
+        ("\n[ingres]\nport = 1", 2),
+        ("[log]\n[handlers]\na.type = 'log'\na.url = 'x'", 4),
+        ("[endpoints.a]\nprovider = 'yoco'", 1),
+        ("\n[kafka]\nssl_keyfile = 'k'", 3),
+    ],
+)
+def test_every_other_complaint_names_its_line_too(text: str, line: int, tmp_path: Path) -> None:
+    """Of the longest name that the file has: what is missing is missing from its table."""
+    path = tmp_path / "hookmill.toml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigurationError, match=re.escape(f"{path}:{line}: ")):
+        load(path, {})
+
+
+@pytest.mark.parametrize(
     "match",
     [
-        '{ type = "*" }',
+        '{ type = "*", mode = "test" }',
         '{ type = "*.failed", mode = ["live", "test"] }',
+        '{ kind = ["refund", "payment"], type = "*.failed" }',
+        '{ amount = { currency = "ZAR" } }',
+        '{ amount = { currency = "ETH", min = "-1", max = 1000000000000000000000 } }',
+        '{ amount = { currency = "ETH", exponent = 18 } }',
         '{ metadata = { a = { exists = false }, b = { one_of = ["x"] } } }',
         '{ metadata = { a = { file = "ids.txt" }, b = { function = "m:f" } } }',
     ],

@@ -33,12 +33,13 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     r"handlers\.[\w-]+": options.Handler,
     "routes": options.Route,
     r"routes\.match": options.Match,
+    r"routes\.match\.amount": options.AmountMatch,
     r"routes\.match\.metadata\.[\w-]+": options.MetadataMatch,
 }
 SHOWN_AS_TABLES = {
     Configuration: {"kafka", "local", "ingress", "log", "endpoints", "handlers", "routes"},
     options.Route: {"match"},
-    options.Match: {"metadata"},
+    options.Match: {"amount", "metadata"},
 }
 """Options that are a table or a list of tables in the file, not a line."""
 

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from hookmill.core.event import STATUSES, Event, Links, ProviderEvent, Raw, encode
+from hookmill.core.event import STATUSES, Event, Links, ProviderEvent, Raw, encode, type_pattern
+from hookmill.core.money import Money
 from hookmill.core.outcome import DeadLetter, Forward
 from hookmill.core.parse import parse_object
 from hookmill.core.record import Record
-from hookmill.stages.route import Condition, Route, Rule, handlers_for, type_pattern
+from hookmill.stages.route import AmountRange, Condition, Route, Routed, Rule, handlers_of
 
 KIND_TOPICS = {kind: f"events-{kind}" for kind in STATUSES}
 QUEUES = {name: f"handler-{name}" for name in ("ledger", "mail", "audit")}
@@ -47,7 +48,7 @@ def rule(*handlers: str, **match: Any) -> Rule:
 
 def types(*texts: str) -> Rule:
     """A rule for event types as they are written in the configuration."""
-    return rule(types=tuple(type_pattern(text) for text in texts))
+    return rule(types=texts)
 
 
 def targets(event: Event, *rules: Rule) -> list[str]:
@@ -205,9 +206,110 @@ def test_every_metadata_condition_must_hold() -> None:
     )
 
 
+RANGE = AmountRange(currency="ZAR", least=100, most=10**30)
+"""R 1.00 and more, far beyond what a float or 64 bits hold exactly."""
+
+
+@pytest.mark.parametrize(
+    ("minor", "fits"),
+    [
+        ("99", False),
+        ("100", True),
+        ("0100", True),
+        ("-100", False),
+        (str(10**30), True),
+        (str(10**30 + 1), False),
+    ],
+)
+def test_an_amount_is_compared_exactly_and_both_ends_are_in_the_range(
+    minor: str, fits: bool
+) -> None:
+    """As integers of minor units."""
+    assert fits is RANGE.fits(Money(minor, "ZAR", 2))
+
+
+def test_an_amount_range_may_have_one_end_or_none() -> None:
+    """Without any it asks for the currency alone."""
+    cents = Money("-5", "ZAR", 2)
+
+    assert AmountRange(currency="ZAR").fits(cents)
+    assert AmountRange(currency="ZAR", most=-5).fits(cents)
+    assert not AmountRange(currency="ZAR", least=0).fits(cents)
+
+
+@pytest.mark.parametrize("amount", [None, Money("500", "USD", 2)], ids=["none", "another currency"])
+def test_what_cannot_be_compared_is_in_no_range(amount: Money | None) -> None:
+    """Figures of two currencies say nothing of each other."""
+    assert not AmountRange(currency="ZAR").fits(amount)
+
+
+@pytest.mark.parametrize(
+    ("amount", "unasked", "asked"),
+    [
+        pytest.param(Money("1000000", "USDT", 6), True, True, id="as many decimals"),
+        pytest.param(Money("1" + "0" * 18, "USDT", 18), True, True, id="the same sum"),
+        pytest.param(Money("9" * 18, "USDT", 18), True, False, id="less, in more digits"),
+        pytest.param(Money("1", "USDT", 0), False, True, id="the same, in fewer digits"),
+        pytest.param(Money("1000000", "USDT", None), True, False, id="nobody says"),
+        pytest.param(Money("1000000", "USDT", 10**9), True, False, id="beyond any currency"),
+    ],
+)
+def test_an_exponent_compares_true_sizes(amount: Money, unasked: bool, asked: bool) -> None:
+    """One USDT at least; without the exponent, a million minor units, whatever they are."""
+    least = {"currency": "USDT", "least": 10**6}
+
+    assert unasked is AmountRange(**least).fits(amount)  # type: ignore[arg-type]
+    assert asked is AmountRange(**least, exponent=6).fits(amount)  # type: ignore[arg-type]
+
+
+def test_a_rule_asks_for_the_events_own_amount() -> None:
+    """Not for what was paid or refunded of it."""
+    small = replace(PAYMENT, amount_paid=Money("900", "ZAR", 2))
+
+    assert not rule(amount=RANGE).matches(small)
+    assert rule(amount=RANGE).matches(replace(small, amount=Money("900", "ZAR", 2)))
+
+
+@pytest.mark.parametrize(
+    ("row", "condition"),
+    [
+        (rule(kinds=frozenset({"refund"}), modes=frozenset({"test"})), "kind"),
+        (types("refund.*"), "type"),
+        (rule(providers=frozenset({"pay3"})), "provider"),
+        (rule(endpoints=frozenset({"shop-ng"})), "endpoint"),
+        (rule(modes=frozenset({"test"})), "mode"),
+        (rule(amount=RANGE), "amount"),
+        (rule(metadata={"checkoutId": equals("ch_1"), "x": equals("1")}), "metadata.x"),
+        (rule(kinds=frozenset({"refund", "payment"})), None),
+    ],
+)
+def test_a_rule_names_the_first_condition_that_is_not_met(row: Rule, condition: str | None) -> None:
+    """So that one can be told why it did not take an event."""
+    assert condition == row.unmet(PAYMENT)
+
+
+def test_what_the_rules_did_goes_with_the_outcome_to_be_counted() -> None:
+    """Once the event is committed, and without asking the rules again."""
+    stage = Route([types("refund.*"), rule()], kind_topics=KIND_TOPICS, queues=QUEUES)
+    outcome = stage.decide(stage.read(record(PAYMENT)), {})
+
+    assert isinstance(outcome, Routed)
+    assert (outcome.kind, outcome.rules) == ("payment", ("a rule",))
+
+
 def test_no_rule_means_no_handler() -> None:
     """An empty table sends nothing anywhere."""
-    assert handlers_for(PAYMENT, []) == []
+    assert handlers_of([]) == {}
+
+
+def test_a_handler_is_told_with_the_rules_that_name_it() -> None:
+    """In the table's order, a rule once even where it names a handler twice."""
+    rules = [
+        Rule(name="one", handlers=("mail", "mail")),
+        Rule(name="two", handlers=("audit", "mail")),
+    ]
+
+    assert handlers_of(rules) == {"mail": ["one", "two"], "audit": ["two"]}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ METRICS = {
 }
 BOUNDED_LABELS = {
     "endpoint", "outcome", "reason", "stage", "part", "provider", "result", "partition", "group",
-    "error", "handler",
+    "error", "handler", "rule", "kind",
 }  # fmt: skip
 
 

@@ -9,18 +9,17 @@ from pathlib import Path
 import msgspec
 
 from hookmill import pipeline
+from hookmill.cli.rules import build_rules
 from hookmill.config.load import load
-from hookmill.config.options import Configuration, MetadataMatch, Route
-from hookmill.config.references import id_file, import_function
+from hookmill.config.options import Configuration
 from hookmill.config.secrets import SecretTexts, live_keys, read_once
 from hookmill.core.delivery import Secret
-from hookmill.core.errors import ConfigurationError
 from hookmill.handlers.api import Handler
 from hookmill.handlers.registry import make
 from hookmill.kafka.client import Connection, connection
 from hookmill.kafka.topics import Wanted, wanted
-from hookmill.providers.endpoint import Endpoint, build_all, secrets_of
-from hookmill.stages.route import MODES_UNASKED, Condition, Rule, type_pattern
+from hookmill.providers.endpoint import Endpoint, build_all, modes_of, secrets_of
+from hookmill.stages.route import Rule
 from hookmill.telemetry.logs import say
 
 
@@ -102,45 +101,10 @@ def _tell_unreadable(problem: str) -> None:
 
 def load_setup(path: Path | None) -> Setup:
     """Read and check the configuration; raises ConfigurationError that says what to mend."""
-    config = load(path, os.environ)
+    config = load(path, os.environ, modes_of=modes_of)
     return Setup(
         config=config,
         endpoints=build_all(config.endpoints),
-        rules=tuple(_rule(route) for route in config.routes),
+        rules=build_rules(config, tell=_tell_unreadable),
         names=pipeline.Names(config.kafka.namespace),
     )
-
-
-def _rule(route: Route) -> Rule:
-    match = route.match
-    return Rule(
-        name=route.name,
-        handlers=route.handlers,
-        types=tuple(type_pattern(text) for text in _several(match.type)),
-        providers=frozenset(_several(match.provider)),
-        endpoints=frozenset(_several(match.endpoint)),
-        modes=frozenset(_several(match.mode)) or MODES_UNASKED,
-        metadata={key: _condition(value) for key, value in match.metadata.items()},
-    )
-
-
-def _several(value: tuple[str, ...] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
-
-
-def _condition(match: str | MetadataMatch) -> Condition:
-    if isinstance(match, str):
-        return lambda value: value == match
-    if match.exists is not None:
-        wanted_there = match.exists
-        return lambda value: (value is not None) is wanted_there
-    if match.one_of is not None:
-        allowed = frozenset(match.one_of)
-        return lambda value: value in allowed
-    if match.file is not None:
-        listed = id_file(Path(match.file), clock=time.monotonic, tell=_tell_unreadable)
-        return lambda value: value is not None and listed(value)
-    if match.function is not None:
-        function = import_function(match.function)
-        return lambda value: value is not None and bool(function(value))
-    raise ConfigurationError("a metadata match needs exists, one_of, file or function")

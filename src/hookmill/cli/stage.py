@@ -35,6 +35,9 @@ async def serve(
     cluster_id = await find_cluster(setup, topics, stopping)
     if cluster_id is None:
         return
+    if stage is pipeline.ROUTE:
+        for rule in setup.rules:
+            catalog.ROUTE_MATCHES.labels(rule.name)  # 0 is shown of a rule that never took one
     group = setup.names.group(stage.name)
     lock = lock_state(setup, cluster_id, group, instance)
     limits = {topic.name: topic.message_bytes_max for topic in setup.topics()}

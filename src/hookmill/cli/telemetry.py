@@ -7,12 +7,20 @@ from hookmill.core.event import Event
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
 from hookmill.core.record import Record
 from hookmill.stages import headers
+from hookmill.stages.route import Routed
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
 REASONS_MAX = 50
 """How many reasons of a handler are labels; a handler's words are not ours to bound."""
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+def _count_rules(outcome: Routed) -> None:
+    for rule in outcome.rules:
+        catalog.ROUTE_MATCHES.labels(rule).inc()
+    if not outcome.rules:
+        catalog.ROUTE_UNMATCHED.labels(outcome.kind).inc()
 
 
 class StageTelemetry:
@@ -29,6 +37,8 @@ class StageTelemetry:
         match outcome:
             case Forward():
                 self._forwarded.inc()
+                if isinstance(outcome, Routed):
+                    _count_rules(outcome)
                 if self._stage == "normalize":
                     self._note_unrecognized(record, outcome)
             case Drop():

@@ -1,4 +1,4 @@
-"""What a configuration must satisfy beyond its types: names that exist, secrets that are said."""
+"""What a configuration must satisfy beyond its types; `route_checks.py` says it of the routes."""
 
 import ipaddress
 import re
@@ -11,12 +11,9 @@ from hookmill.config.options import (
     Configuration,
     Endpoint,
     Handler,
-    MetadataMatch,
-    Route,
     SecretSource,
 )
 from hookmill.config.shape import nearest
-from hookmill.core.event import STATUSES
 
 BUILT_IN_HANDLERS = ("http", "ledger", "log")
 OF_HTTP_ONLY = {
@@ -27,14 +24,12 @@ OF_HTTP_ONLY = {
     "requests_in_flight_max": None,
 }
 """Handler options that only the forwarder has, and what they are where nothing is said."""
-MODES = ("live", "test", "unknown")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _OWN_TOPIC = re.compile(r"-(dlq|state|retry-\d+)$")
-_TYPES = [f"{kind}.{status}" for kind, several in STATUSES.items() for status in several]
 
 
 def problems(config: Configuration) -> list[str]:
-    """One line for each thing that is wrong; empty for a good configuration."""
+    """One line for each thing that is wrong but in the routes; empty for a good configuration."""
     return [
         *_of_ingress(config),
         *_of_kafka(config),
@@ -54,7 +49,6 @@ def problems(config: Configuration) -> list[str]:
             if each.type == "http"
             for line in _of_forwarder(config, f"handlers.{name}", each)
         ),
-        *_of_routes(config),
     ]
 
 
@@ -151,50 +145,6 @@ def _of_forwarder(config: Configuration, where: str, handler: Handler) -> Iterat
         yield (
             f"{where}.requests_in_flight_max is above {where}.concurrency: there are never so many"
         )
-
-
-def _of_routes(config: Configuration) -> Iterator[str]:
-    yield from _repeated("routes", (route.name for route in config.routes))
-    for route in config.routes:
-        yield from _of_route(config, route)
-
-
-def _of_route(config: Configuration, route: Route) -> Iterator[str]:
-    where = f"routes '{route.name}'"
-    if not route.handlers:
-        yield f"{where}: no handlers"
-    for name in route.handlers:
-        if name not in config.handlers:
-            yield f"{where}: no handler is called '{name}'{nearest(name, list(config.handlers))}"
-    match = route.match
-    for pattern in _several(match.type):
-        regex = re.compile(".*".join(map(re.escape, pattern.split("*"))))
-        if not any(regex.fullmatch(each) for each in _TYPES):
-            yield f"{where}: no event has the type '{pattern}'{nearest(pattern, _TYPES)}"
-    for name in _several(match.endpoint):
-        if name not in config.endpoints:
-            yield f"{where}: no endpoint is called '{name}'{nearest(name, list(config.endpoints))}"
-    for provider in _several(match.provider):
-        known = sorted({each.provider for each in config.endpoints.values()})
-        if provider not in known:
-            yield f"{where}: no endpoint has the provider '{provider}'{nearest(provider, known)}"
-    for mode in _several(match.mode):
-        if mode not in MODES:
-            yield f"{where}: mode '{mode}'{nearest(mode, list(MODES))}"
-    for key, condition in match.metadata.items():
-        if isinstance(condition, MetadataMatch):
-            yield from _of_condition(f"{where}: metadata.{key}", condition)
-
-
-def _of_condition(where: str, condition: MetadataMatch) -> Iterator[str]:
-    said = [each for each in ("exists", "one_of", "file", "function")
-            if getattr(condition, each) is not None]  # fmt: skip
-    if len(said) != 1:
-        yield f"{where} needs exactly one of exists, one_of, file, function"
-
-
-def _several(value: tuple[str, ...] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
 
 
 def _repeated(where: str, names: Iterable[str]) -> Iterator[str]:

@@ -155,6 +155,25 @@ class MetadataMatch(Section, frozen=True, kw_only=True):
     """`package.module:name`, called with the value; true means that it matches."""
 
 
+Minor = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^-?[0-9]{1,38}$"})] | int
+
+
+class AmountMatch(Section, frozen=True, kw_only=True):
+    """A range of amounts in one currency, both ends in it. An event without an amount is in none.
+
+    The ends are whole minor units (cents): digits as text, or an integer.
+    """
+
+    currency: str
+    """As events have it, `ZAR`: figures of different currencies cannot be compared."""
+    min: Minor | None = None
+    max: Minor | None = None
+    exponent: Annotated[int, msgspec.Meta(ge=0, le=38)] | None = None
+    """How many digits of `min` and `max` are decimals: an amount with another number of them is
+    compared at its true size, one that does not say is in no range. Left out: minor units are
+    compared as they are."""
+
+
 class Match(Section, frozen=True, kw_only=True):
     """Which events a route takes. What is left out takes all, except that test events must be
     asked for: without `mode`, `live` and `unknown` are taken."""
@@ -164,6 +183,9 @@ class Match(Section, frozen=True, kw_only=True):
     provider: tuple[str, ...] | str = ()
     endpoint: tuple[str, ...] | str = ()
     mode: tuple[str, ...] | str = ()
+    kind: tuple[str, ...] | str = ()
+    amount: AmountMatch | None = None
+    """The event's own amount: a refund's for a refund."""
     metadata: dict[str, str | MetadataMatch] = {}
 
 

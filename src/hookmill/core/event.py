@@ -1,6 +1,8 @@
 """The one language: what every provider's event becomes, for handlers and downstream services."""
 
-from typing import Any, Literal
+import re
+from functools import cache
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -12,6 +14,9 @@ SCHEMA_VERSION = 1
 
 Kind = Literal["payment", "refund", "transfer", "subscription", "dispute", "other"]
 Mode = Literal["live", "test", "unknown"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+MODES_UNASKED: tuple[Mode, ...] = ("live", "unknown")
+"""What a route takes that asks for no mode: test events must be asked for."""
 
 STATUSES: dict[str, tuple[str, ...]] = {
     "payment": (
@@ -26,6 +31,13 @@ STATUSES: dict[str, tuple[str, ...]] = {
     "dispute": ("opened", "won", "lost"),
     "other": ("unrecognized", "login", "review"),
 }  # fmt: skip
+TYPES = tuple(f"{kind}.{status}" for kind, several in STATUSES.items() for status in several)
+
+
+@cache
+def type_pattern(text: str) -> re.Pattern[str]:
+    """`payment.*` as a pattern: `*` stands for any characters, all else for itself."""
+    return re.compile(".*".join(re.escape(part) for part in text.split("*")))
 
 
 class Discrepancy(msgspec.Struct, frozen=True):

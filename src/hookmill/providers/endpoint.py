@@ -8,8 +8,9 @@ import msgspec
 from hookmill.config import options
 from hookmill.core.delivery import Secret
 from hookmill.core.errors import ConfigurationError
+from hookmill.core.event import MODES
 from hookmill.providers.pack import Pack, Terms
-from hookmill.providers.registry import pack_named
+from hookmill.providers.registry import PACKS, pack_named
 
 SecretTexts = Callable[[], Sequence[tuple[str, str]]]
 """Gives the live secrets of an endpoint as (name, text), read anew where they can change."""
@@ -68,6 +69,17 @@ def secrets_of(endpoint: Endpoint, texts: Sequence[tuple[str, str]]) -> list[Sec
                 f"endpoints.{endpoint.name}: secret '{name}': {error}"
             ) from None
     return found
+
+
+def modes_of(configured: options.Endpoint) -> frozenset[str]:
+    """The modes that its events can have: the provider's word, else the endpoint's, else unknown.
+
+    Of a provider that there is not, any.
+    """
+    pack = PACKS.get(configured.provider)
+    if pack is None:
+        return frozenset(MODES)
+    return frozenset({configured.mode or "unknown", *(("live", "test") if pack.says_mode else ())})
 
 
 def window_secs_longest(endpoints: Mapping[str, Endpoint], default_secs: int) -> int:

@@ -78,6 +78,8 @@ class Pack(ABC):
     """False where nothing but a static credential proves the sender."""
     events: ClassVar[Mapping[str, str]]
     """Their word to our type, for `hookmill providers show`."""
+    says_mode: ClassVar[bool] = False
+    """Whether its events say themselves that they are live or test."""
     options: ClassVar[type[Options]] = Options
     tolerance_secs: ClassVar[int | None] = None
     dedup_window_secs: ClassVar[int] = KEEP_30_DAYS_SECS

@@ -73,6 +73,7 @@ class Yoco(Pack):
     events: ClassVar[Mapping[str, str]] = {
         word: f"{row.kind}.{row.status}" for word, row in EVENTS.items()
     }
+    says_mode = True
     # "We recommend a threshold of up to 3 minutes" (DOCS/verifying-events). Each retry is signed
     # anew, so this binds an attempt, not the event.
     tolerance_secs = 180

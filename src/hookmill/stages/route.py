@@ -1,11 +1,11 @@
 """Routing: each event goes to the topic of its kind and to the queues that the rules name."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from hookmill.core.event import Event, decode
+from hookmill.core.event import MODES_UNASKED, Event, decode, type_pattern
+from hookmill.core.money import DIGITS_MAX, Money
 from hookmill.core.outcome import DeadLetter, Forward, Outcome
 from hookmill.core.parse import exact_number
 from hookmill.core.record import Output, Record
@@ -13,7 +13,33 @@ from hookmill.core.record import Output, Record
 Condition = Callable[[str | None], bool]
 """Whether a metadata value (None where the key is absent) fits."""
 
-MODES_UNASKED = frozenset({"live", "unknown"})
+
+class AmountRange(msgspec.Struct, frozen=True, kw_only=True):
+    """Amounts of one currency, both ends in it (None: no end), exact in whole minor units.
+
+    With an `exponent` the ends have so many decimals, and an amount with another number of them
+    is compared at its true size; one that does not say fits not. Without one, minor units are
+    compared as they are.
+    """
+
+    currency: str
+    least: int | None = None
+    most: int | None = None
+    exponent: int | None = None
+
+    def fits(self, amount: Money | None) -> bool:
+        """Whether it is in the range; what has no amount is in none."""
+        if amount is None or amount.currency != self.currency:
+            return False
+        ours = theirs = 0
+        if self.exponent is not None:
+            if amount.exponent is None or not 0 <= amount.exponent <= DIGITS_MAX:
+                return False
+            ours, theirs = self.exponent, amount.exponent
+        figure, scale = int(amount.minor) * 10**ours, 10**theirs
+        return (self.least is None or self.least * scale <= figure) and (
+            self.most is None or figure <= self.most * scale
+        )
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,26 +47,37 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     handlers: tuple[str, ...]
-    types: tuple[re.Pattern[str], ...] = ()
+    types: tuple[str, ...] = ()
+    """With `*` for any characters."""
+    kinds: frozenset[str] = frozenset()
     providers: frozenset[str] = frozenset()
     endpoints: frozenset[str] = frozenset()
-    modes: frozenset[str] = MODES_UNASKED
+    modes: frozenset[str] = frozenset(MODES_UNASKED)
+    amount: AmountRange | None = None
     metadata: Mapping[str, Condition] = {}
 
     def matches(self, event: Event) -> bool:
         """Whether the event is for this rule's handlers."""
-        return (
-            event.mode in self.modes
-            and (not self.types or any(each.fullmatch(event.type) for each in self.types))
-            and (not self.providers or event.provider in self.providers)
-            and (not self.endpoints or event.endpoint in self.endpoints)
-            and all(fits(_text(event.metadata.get(key))) for key, fits in self.metadata.items())
-        )
+        return self.unmet(event) is None
 
-
-def type_pattern(text: str) -> re.Pattern[str]:
-    """`payment.*` as a pattern: `*` stands for any characters, all else for itself."""
-    return re.compile(".*".join(re.escape(part) for part in text.split("*")))
+    def unmet(self, event: Event) -> str | None:
+        """The first condition that the event does not fit, as the configuration names it."""
+        if self.kinds and event.kind not in self.kinds:
+            return "kind"
+        if self.types and not any(type_pattern(text).fullmatch(event.type) for text in self.types):
+            return "type"
+        if self.providers and event.provider not in self.providers:
+            return "provider"
+        if self.endpoints and event.endpoint not in self.endpoints:
+            return "endpoint"
+        if event.mode not in self.modes:
+            return "mode"
+        if self.amount is not None and not self.amount.fits(event.amount):
+            return "amount"
+        for key, fits in self.metadata.items():
+            if not fits(metadata_text(event, key)):
+                return f"metadata.{key}"
+        return None
 
 
 class Routing(msgspec.Struct, frozen=True):
@@ -50,6 +87,13 @@ class Routing(msgspec.Struct, frozen=True):
     event: Event | None = None
     unusable: DeadLetter | None = None
     state_keys: tuple[bytes, ...] = ()
+
+
+class Routed(Forward, frozen=True, kw_only=True):
+    """An event forwarded, and what is counted of it: its kind, and the rules that took it."""
+
+    kind: str
+    rules: tuple[str, ...]
 
 
 class Route:
@@ -76,21 +120,28 @@ class Route:
         if task.event is None:
             assert task.unusable is not None
             return task.unusable
-        record = task.record
-        targets = [self._kind_topics[task.event.kind]]
-        targets += [self._queues[name] for name in handlers_for(task.event, self._rules)]
-        return Forward(
-            tuple(Output(topic, record.key, record.value, record.headers) for topic in targets)
+        record, kind = task.record, task.event.kind
+        took = [rule for rule in self._rules if rule.matches(task.event)]
+        targets = [self._kind_topics[kind], *(self._queues[name] for name in handlers_of(took))]
+        return Routed(
+            tuple(Output(topic, record.key, record.value, record.headers) for topic in targets),
+            kind=kind,
+            rules=tuple(rule.name for rule in took),
         )
 
 
-def handlers_for(event: Event, rules: Sequence[Rule]) -> list[str]:
-    """Every handler that a matching rule names, each once, in the table's order."""
-    named = (name for rule in rules if rule.matches(event) for name in rule.handlers)
-    return list(dict.fromkeys(named))
+def handlers_of(rules: Sequence[Rule]) -> dict[str, list[str]]:
+    """Every handler that the rules name, each once, in the table's order, with who names it."""
+    found: dict[str, list[str]] = {}
+    for rule in rules:
+        for name in dict.fromkeys(rule.handlers):
+            found.setdefault(name, []).append(rule.name)
+    return found
 
 
-def _text(value: object) -> str | None:
+def metadata_text(event: Event, key: str) -> str | None:
+    """A metadata value as conditions see it: text as it is, else its JSON; None where absent."""
+    value = event.metadata.get(key)
     if value is None or isinstance(value, str):
         return value
     return msgspec.json.encode(value, enc_hook=exact_number).decode()

@@ -1,7 +1,7 @@
 """Everything the service can say: every log event and every metric, listed once.
 
 A test holds this list to the code, both ways. Labels are bounded: endpoints, reason codes,
-stages, partitions; never an id, a key or anything that came in a request.
+stages, partitions, rules; never an id, a key or anything that came in a request.
 """
 
 from prometheus_client import (
@@ -66,6 +66,18 @@ UNRECOGNIZED = Counter(
     "hookmill_unrecognized_events",
     "Authentic events that no row of the provider's table fits",
     ("provider",),
+    registry=REGISTRY,
+)
+ROUTE_MATCHES = Counter(
+    "hookmill_route_matches",
+    "Events that a rule of the route table took; an event may be taken by several",
+    ("rule",),
+    registry=REGISTRY,
+)
+ROUTE_UNMATCHED = Counter(
+    "hookmill_route_unmatched_events",
+    "Events that no rule took, by kind: no handler gets them, events-{kind} has them all the same",
+    ("kind",),
     registry=REGISTRY,
 )
 DEAD_LETTERS = Counter(
