@@ -130,6 +130,25 @@ def test_trace_shows_the_whole_way(program: Program) -> None:
     program.run("trace", "nobody", status=1)
 
 
+def test_an_event_that_was_routed_can_be_asked_about(program: Program) -> None:
+    """By every id that it has; a redelivery's names the event that was first."""
+    program.start("up")
+    program.until(program.ready)
+    _, said = program.post(*yoco(1))
+    program.until(lambda: len(program.read("handler-ledger")) == 1)
+    _, again = program.post(*yoco(1))
+    program.until(lambda: len(program.read("webhooks-raw")) == 2)
+    [event] = [json.loads(each.value()) for each in program.read("events-normalized")]
+
+    names = (said["delivery"], again["delivery"], "evt_payment.succeeded_1", "p_1", event["id"])
+    for name in names:
+        [routes] = json.loads(program.run("routes", "test", name, "--json"))
+        assert routes["id"] == event["id"]
+        assert routes["topic"] == f"{program.namespace}-events-payment"
+        assert routes["handlers"] == {"ledger": ["money"]}
+    assert "no event in" in program.fails("routes", "test", "nobody", status=1)
+
+
 def test_a_killed_dedup_loses_and_doubles_nothing(program: Program) -> None:
     """Two members; one is killed while deliveries with duplicates stream in."""
     program.run("topics", "apply")

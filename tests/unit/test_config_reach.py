@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_stage_route import PAYMENT
 
 from hookmill.cli.rules import build_rules
 from hookmill.config.options import Configuration, Endpoint, Handler, Route
@@ -16,6 +15,7 @@ from hookmill.core.event import MODES, STATUSES, TYPES, Event
 from hookmill.core.money import Money
 from hookmill.providers.endpoint import modes_of
 from hookmill.stages.route import handlers_of
+from support.payments import PAYMENT
 
 ENDPOINTS = {
     "shop-za": Endpoint(provider="yoco"),

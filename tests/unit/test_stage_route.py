@@ -6,39 +6,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from hookmill.core.event import STATUSES, Event, Links, ProviderEvent, Raw, encode, type_pattern
+from hookmill.core.event import STATUSES, Event, type_pattern
 from hookmill.core.money import Money
 from hookmill.core.outcome import DeadLetter, Forward
 from hookmill.core.parse import parse_object
-from hookmill.core.record import Record
 from hookmill.stages.route import AmountRange, Condition, Route, Routed, Rule, handlers_of
+from support.payments import PAYMENT, record
 
 KIND_TOPICS = {kind: f"events-{kind}" for kind in STATUSES}
 QUEUES = {name: f"handler-{name}" for name in ("ledger", "mail", "audit")}
-
-PAYMENT = Event(
-    id="hm_1",
-    type="payment.succeeded",
-    kind="payment",
-    status="succeeded",
-    endpoint="shop-za",
-    provider="yoco",
-    mode="live",
-    occurred_at=None,
-    received_at="2026-11-23T09:00:00.123456Z",
-    subject="p_1",
-    resource=None,
-    amount=None,
-    amount_paid=None,
-    amount_refunded=None,
-    discrepancy=None,
-    links=Links(),
-    failure=None,
-    metadata={"checkoutId": "ch_1"},
-    provider_event=ProviderEvent(),
-    late=False,
-    raw=Raw("webhooks-raw", 3, 42, "9f2c"),
-)
 
 
 def rule(*handlers: str, **match: Any) -> Rule:
@@ -57,11 +33,6 @@ def targets(event: Event, *rules: Rule) -> list[str]:
     outcome = stage.decide(stage.read(record(event)), {})
     assert isinstance(outcome, Forward)
     return [output.topic for output in outcome.outputs]
-
-
-def record(event: Event) -> Record:
-    """The event's record in `events-normalized`."""
-    return Record("events-normalized", 3, 9, 0, b"shop-za|p_1", encode(event), (("ce_id", b"1"),))
 
 
 @pytest.mark.parametrize("kind", sorted(STATUSES))

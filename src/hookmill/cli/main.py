@@ -25,6 +25,7 @@ from hookmill.cli import (
 )
 from hookmill.cli import handle as handle_command
 from hookmill.cli import ingress as ingress_command
+from hookmill.cli import routes as route_commands
 from hookmill.cli import stage as stage_command
 from hookmill.cli import up as up_command
 from hookmill.cli import workers as workers_command
@@ -330,6 +331,7 @@ for group in (
     topics.app,
     dlq.app,
     providers.app,
+    route_commands.app,
     configuration.app,
     schemas.app,
 ):

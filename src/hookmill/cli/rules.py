@@ -7,7 +7,7 @@ from pathlib import Path
 from hookmill.config.options import AmountMatch, Configuration, MetadataMatch, Route
 from hookmill.config.reach import several
 from hookmill.config.references import id_file, import_function
-from hookmill.core.errors import ConfigurationError
+from hookmill.core.errors import ConfigurationError, HookmillError
 from hookmill.core.event import MODES_UNASKED
 from hookmill.stages.route import AmountRange, Condition, Rule
 
@@ -59,15 +59,22 @@ def _condition(where: str, match: str | MetadataMatch, tell: Tell) -> Condition:
         allowed = frozenset(match.one_of)
         return lambda value: value in allowed
     try:
-        return _outside(match, tell)
+        return _outside(where, match, tell)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
 
 
-def _outside(match: MetadataMatch, tell: Tell) -> Condition:
+def _outside(where: str, match: MetadataMatch, tell: Tell) -> Condition:
     if match.file is not None:
         listed = id_file(Path(match.file), clock=time.monotonic, tell=tell)
         return lambda value: value is not None and listed(value)
     assert match.function is not None, "checked where the configuration is read"
-    function = import_function(match.function)
-    return lambda value: value is not None and bool(function(value))
+    reference, function = match.function, import_function(match.function)
+
+    def asked(value: str | None) -> bool:
+        try:
+            return value is not None and bool(function(value))
+        except Exception as error:  # its text may hold the value, which is nobody's business
+            raise HookmillError(f"{where}: {reference} raised {type(error).__name__}") from error
+
+    return asked

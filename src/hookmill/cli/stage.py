@@ -16,6 +16,7 @@ from hookmill.kafka.partition import BATCH_BYTES_MAX, KafkaPort
 from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
 from hookmill.kafka.topics import admin, check_present, check_safety
 from hookmill.kafka.worker import Worker
+from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
 BATCH_OVERHEAD_BYTES = 1024

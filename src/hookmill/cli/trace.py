@@ -5,17 +5,16 @@ from collections.abc import Iterator
 import msgspec
 
 from hookmill import pipeline
+from hookmill.cli.find import Finder
 from hookmill.cli.kept_view import positions_in
 from hookmill.cli.letterbox import sent_again_to
 from hookmill.cli.letters import said
 from hookmill.cli.output import err, print_json, print_table
-from hookmill.cli.progress import reading
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.times import moment_us
 from hookmill.cli.trace_handlers import HandlerTracer
 from hookmill.cli.trace_steps import Step, note, same_delivery, sent_again, set_aside, step
 from hookmill.core.event import Event, decode
-from hookmill.core.ids import bounded, normalized_id, uuid7_epoch_ms
 from hookmill.core.record import Record
 from hookmill.core.times import from_epoch_us
 from hookmill.kafka.desk import Desk
@@ -25,9 +24,6 @@ from hookmill.kafka.topics import admin
 from hookmill.stages import headers
 from hookmill.stages.letters import Letter, Place, place_of
 from hookmill.telemetry.logs import say
-
-CLOCK_MARGIN_MS = 60_000
-DELIVERY_SPAN_MS = 600_000
 
 
 class Journey(msgspec.Struct, frozen=True):
@@ -50,7 +46,7 @@ async def run(setup: Setup, id: str, *, since: str, as_json: bool) -> bool:
     async with reader(setup.connection()) as source:
         handlers = HandlerTracer(setup, source, there, now_us() // 1000)
         tracer = _Tracer(setup, source, handlers, since_ms)
-        found = await tracer.deliveries(id)
+        found = await Finder(setup.names, source, since_ms).deliveries(id)
         journeys = [await tracer.journey(record) for record in found]
     if as_json:
         print_json([msgspec.to_builtins(each) for each in journeys])
@@ -64,7 +60,7 @@ async def run(setup: Setup, id: str, *, since: str, as_json: bool) -> bool:
 
 
 class _Tracer:
-    """Finds first where a journey begins, then its records topic by topic in flow order."""
+    """Finds the records of a journey topic by topic in flow order."""
 
     def __init__(
         self, setup: Setup, source: Reader, handlers: HandlerTracer, since_ms: int
@@ -74,19 +70,6 @@ class _Tracer:
         self._handlers = handlers
         self._since_ms = since_ms
         self._offsets: dict[str, dict[tuple[str, int], int]] = {}
-
-    async def deliveries(self, id: str) -> list[Record]:
-        """The first record of every delivery that the id names, in order of time."""
-        at_ms = uuid7_epoch_ms(id)
-        start_ms = self._since_ms if at_ms is None else at_ms - CLOCK_MARGIN_MS
-        end_ms = None if at_ms is None else at_ms + DELIVERY_SPAN_MS
-        named = await self._named_in_events(id, start_ms) if at_ms is None else {id}
-        found = []
-        for topic in (pipeline.RAW, pipeline.REJECTED):
-            async for record in self._scan(topic, start_ms, end_ms):
-                if record.header(headers.DELIVERY) in named or _is_called(record, id):
-                    found.append(record)
-        return sorted(found, key=lambda record: (record.timestamp_ms, record.offset))
 
     async def journey(self, first: Record) -> Journey:
         """Follow one delivery's records through its partition."""
@@ -112,28 +95,6 @@ class _Tracer:
             event.id if event else None,
             steps,
         )
-
-    async def _named_in_events(self, id: str, start_ms: int) -> set[str]:
-        """Deliveries whose normalized event speaks of the id (a refund, an order, a resource)."""
-        wanted = msgspec.json.encode(id)
-        return {
-            record.header(headers.DELIVERY) or ""
-            async for record in self._scan(pipeline.NORMALIZED, start_ms, None)
-            if wanted in record.value or wanted[:-1] + b":" in record.value
-        }
-
-    async def _scan(self, topic: str, start_ms: int, end_ms: int | None):  # type: ignore[no-untyped-def]
-        name = self._setup.names.topic(topic)
-        ranges = await self._source.since(name, start_ms)
-        if end_ms is not None:
-            ends = await self._source.since(name, end_ms)
-            ranges = {each: (start, ends[each][0]) for each, (start, _) in ranges.items()}
-        total = sum(end - start for start, end in ranges.values())
-        with reading(name, total) as read:
-            async for records in self._source.read(name, ranges):
-                read(len(records))
-                for record in records:
-                    yield record
 
     async def _follow(self, first: Record) -> list[Record]:
         return [
@@ -229,14 +190,6 @@ class _Tracer:
 
     def _is_past(self, group: str, record: Record) -> bool:
         return self._offsets[group].get((record.topic, record.partition), -1) > record.offset
-
-
-def _is_called(record: Record, id: str) -> bool:
-    if record.header(headers.EVENT_ID) == bounded(id):
-        return True
-    if record.key.partition(b"|")[2] == bounded(id).encode():
-        return True
-    return id.startswith("hm_") and normalized_id(headers.dedup_key(record)) == id
 
 
 def _in_topic(records: list[Record], topic: str) -> Record | None:

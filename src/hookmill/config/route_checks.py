@@ -20,8 +20,8 @@ from hookmill.config.shape import nearest
 from hookmill.core.event import MODES, MODES_UNASKED, STATUSES, TYPES
 
 CONDITIONS = ("exists", "one_of", "file", "function")
-_PATTERNS = [*TYPES, *(f"{kind}.*" for kind in STATUSES),
-             *{f"*.{each.partition('.')[2]}" for each in TYPES}]  # fmt: skip
+_ENDINGS = dict.fromkeys(f"*.{each.partition('.')[2]}" for each in TYPES)
+_PATTERNS = [*TYPES, *(f"{kind}.*" for kind in STATUSES), *_ENDINGS]
 _MINOR = re.compile(r"-?[0-9]{1,38}")
 
 ModesOf = Callable[[Endpoint], frozenset[str]]
@@ -114,7 +114,7 @@ class _Checks:
         providers = several(match.provider)
         for number, name in enumerate(several(match.endpoint)):
             if providers and self._providers[name] not in providers:
-                text = f"endpoint '{name}' is of {self._providers[name]}, not {_or(providers)}"
+                text = f"endpoint '{name}' is of {self._providers[name]}, not {any_of(providers)}"
                 yield ("endpoint", number), text
 
     def _alien_providers(self, match: Match) -> Iterator[Complaint]:
@@ -124,7 +124,7 @@ class _Checks:
             if endpoints and name not in owners:
                 yield (
                     ("provider", number),
-                    f"provider '{name}' has not the endpoint {_or(endpoints)}",
+                    f"provider '{name}' has not the endpoint {any_of(endpoints)}",
                 )
 
     def _of_modes(self, match: Match) -> Iterator[Complaint]:
@@ -140,7 +140,8 @@ class _Checks:
         asked = several(match.mode) or MODES_UNASKED
         if taken and possible.isdisjoint(asked):
             hint = "" if match.mode else '; test events must be asked for: mode = "test"'
-            text = f"mode {_or(asked)}: events of {_or(taken)} are {_or(sorted(possible))}{hint}"
+            found = f"events of {any_of(taken)} are {any_of(sorted(possible))}"
+            text = f"mode {any_of(asked)}: {found}{hint}"
             yield ("mode",) if match.mode else ("endpoint" if endpoints else "provider",), text
 
 
@@ -148,14 +149,14 @@ def _alien_types(match: Match) -> Iterator[Complaint]:
     kinds = several(match.kind)
     for number, pattern in enumerate(several(match.type)):
         if not types_of(kinds, [pattern]):
-            yield ("type", number), f"type '{pattern}' is not of the kind {_or(kinds)}"
+            yield ("type", number), f"type '{pattern}' is not of the kind {any_of(kinds)}"
 
 
 def _alien_kinds(match: Match) -> Iterator[Complaint]:
     patterns = several(match.type)
     for number, kind in enumerate(several(match.kind)):
         if not types_of([kind], patterns):
-            yield ("kind", number), f"kind '{kind}' has not the type {_or(patterns)}"
+            yield ("kind", number), f"kind '{kind}' has not the type {any_of(patterns)}"
 
 
 def _of_amount(amount: AmountMatch) -> Iterator[Complaint]:
@@ -182,7 +183,8 @@ def _of_metadata(condition: MetadataMatch) -> Iterator[Complaint]:
         yield ("one_of",), "is one of nothing: no event matches"
 
 
-def _or(words: Iterable[str]) -> str:
+def any_of(words: Iterable[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last
 
