@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hookmill.config.lines import Keys, Lines, dotted
@@ -187,6 +187,7 @@ STATEMENTS = (
 )
 
 
+@settings(deadline=None)
 @given(st.lists(STATEMENTS, max_size=8))
 def test_it_finds_what_tomllib_finds_in_any_file(statements: list[str]) -> None:
     """Those that tomllib refuses never come here; the lines are those of their statements."""

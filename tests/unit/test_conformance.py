@@ -1,5 +1,7 @@
 """Every pack does what every pack must do, and the kit notices one that does not."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +12,8 @@ from hookmill.local.conformance import EXAMPLE_OPTIONS, examine
 from hookmill.providers.pack import Terms
 from hookmill.providers.registry import PACKS
 from hookmill.providers.yoco import Yoco
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def options_of(name: str) -> Any:
@@ -24,6 +28,16 @@ def test_the_pack_conforms(name: str) -> None:
 
     assert found.problems == []
     assert found.cases > 200
+
+
+@pytest.mark.parametrize("name", sorted(PACKS))
+def test_the_pack_says_whether_its_events_have_a_mode(name: str) -> None:
+    """A route that asks for a mode that an endpoint's events never have is refused by it."""
+    expected = [json.loads(path.read_text()) for path in (FIXTURES / name).glob("*.expected.json")]
+    modes = {(each.get("draft") or {}).get("mode") for each in expected}
+
+    assert len(expected) > 5
+    assert PACKS[name].says_mode is bool(modes & {"live", "test"})
 
 
 def test_a_verifier_that_takes_everything_is_noticed() -> None:
