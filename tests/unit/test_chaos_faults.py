@@ -17,9 +17,9 @@ from hookmill.chaos.faults import (
 )
 
 TARGETS = Targets(
-    processes=["ingress-1", "dedup-1", "dedup-2", "handler-ledger"],
-    stateful=["dedup-1", "dedup-2"],
-    writing=["dedup-1", "dedup-2", "handler-ledger"],
+    processes=["ingress-1", "dedup-1", "dedup-2", "handler-ledger-1"],
+    stateful=["dedup-1", "dedup-2", "handler-ledger-1"],
+    doubled=["dedup-1", "dedup-2"],
     stages=["dedup"],
     topics=["webhooks-unique", "events-normalized"],
 )
@@ -71,7 +71,7 @@ def test_a_plan_keeps_to_its_time_and_its_targets(seed: int, seconds: float) -> 
         if each.kind is Kind.NO_QUORUM:
             assert len(each.brokers) == 2
         if each.kind is Kind.FULL_DISK:
-            assert each.target in TARGETS.writing
+            assert each.target in TARGETS.stateful
 
 
 def test_only_the_kinds_that_were_asked_for() -> None:
@@ -89,7 +89,7 @@ def test_the_short_form_has_each_of_its_faults_once(seed: int) -> None:
     assert [fault.kind for fault in faults] == list(SHORT)
     [zombie] = [fault for fault in faults if fault.kind is Kind.ZOMBIE]
     assert zombie.for_secs > SESSION_SECS
-    assert zombie.target in TARGETS.stateful
+    assert zombie.target in TARGETS.doubled
     assert [each.target for each in faults if each.kind is Kind.REFUSE_WRITES] == [
         "webhooks-unique"
     ]

@@ -85,12 +85,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be hit: processes by name, which of them hold state, which write to a disk, the
-    stages and the topics that they write, in flow order."""
+    """What can be hit: processes by name, which of them hold state, which of those have a second
+    member to take over, the stages and the topics that they write, in flow order."""
 
     processes: Sequence[str]
     stateful: Sequence[str]
-    writing: Sequence[str]
+    doubled: Sequence[str]
     stages: Sequence[str]
     topics: Sequence[str]
 
@@ -148,7 +148,7 @@ def _fault(
             return Fault(at_secs=at_secs, kind=kind, target=chance.choice(list(pool)))
         case Kind.FULL_DISK | Kind.SCALE | Kind.REFUSE_WRITES:
             pool = {
-                Kind.FULL_DISK: targets.writing,
+                Kind.FULL_DISK: targets.stateful,
                 Kind.SCALE: targets.stages,
                 Kind.REFUSE_WRITES: targets.topics,
             }[kind]
@@ -161,7 +161,7 @@ def _fault(
         case Kind.ZOMBIE:
             for_secs = SESSION_SECS + chance.uniform(*TAKING_OVER_SECS)
             delay_secs = chance.uniform(0.05, 0.2)
-            target = chance.choice(list(targets.stateful))
+            target = chance.choice(list(targets.doubled))
             return Fault(
                 at_secs=at_secs, kind=kind, target=target, for_secs=for_secs, delay_secs=delay_secs
             )

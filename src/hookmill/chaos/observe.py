@@ -89,7 +89,7 @@ async def observe(
         committed = await positions(source, names, handlers)
     history = History(
         attempts=attempts,
-        topics={topic: _found(topic, records[topic], names) for topic in _flow(topics, records)},
+        topics={topic: _found(topic, records[topic], names) for topic in _flow(handlers)},
         raw=pipeline.RAW,
         links=links(names, handlers),
         consumers=[
@@ -102,11 +102,17 @@ async def observe(
     return Observed(history=history, silence_secs=_silence_secs(records))
 
 
-def _flow(topics: Sequence[str], records: Mapping[str, Sequence[Record]]) -> list[str]:
-    """The topics whose records are events on their way: no changelogs, nothing refused."""
-    kept = {pipeline.REJECTED, pipeline.DELIVERIES, pipeline.DECISIONS}
-    kept |= {stage.changelog for stage in pipeline.STAGES.values()}
-    return [topic for topic in topics if topic not in kept and topic in records]
+def _flow(handlers: Sequence[str]) -> list[str]:
+    """The topics that an event is on its way in, or set aside in: what the checker knows of."""
+    stages = pipeline.STAGES.values()
+    its = [pipeline.HandlerTopics(name) for name in handlers]
+    return [
+        *(stage.reads for stage in stages),
+        *pipeline.KIND_TOPICS.values(),
+        *(each.queue for each in its),
+        *(stage.dead_letters for stage in stages),
+        *(each.dead_letters for each in its),
+    ]
 
 
 async def _bounds(

@@ -77,11 +77,11 @@ class World:
     def targets(self) -> Targets:
         """What can be hit."""
         names = list(self._children)
-        stateful = [each for each in names if each.rpartition("-")[0] in self._stages]
+        doubled = [each for each in names if each.rpartition("-")[0] in self._stages]
         return Targets(
             processes=names,
-            stateful=stateful,
-            writing=[*stateful, *(each for each in names if each.startswith("handler-"))],
+            stateful=[*doubled, *(each for each in names if each.startswith("handler-"))],
+            doubled=doubled,
             stages=self._stages,
             topics=self._topics,
         )

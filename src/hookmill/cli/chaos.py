@@ -258,7 +258,7 @@ def _children(config: Path, doors: Sequence[int]) -> list[Child]:
             for number in range(1, MEMBERS + 1)
         ]
     command = [sys.executable, "-m", "hookmill", "handle", LEDGER, "--config", str(config)]
-    found.append(Child(f"handler-{LEDGER}", [*command, "--instance", "1"]))
+    found.append(Child(f"handler-{LEDGER}-1", [*command, "--instance", "1"]))
     return found
 
 
