@@ -9,16 +9,17 @@ from typing import Any, ClassVar, NamedTuple
 
 from msgspec.structs import replace
 
-from hookmill.core.delivery import Delivery, Item, Secret
-from hookmill.core.errors import Reason, Refused, UnparseableBody
+from hookmill.core.delivery import Delivery, Item
+from hookmill.core.errors import UnparseableBody
 from hookmill.core.event import Discrepancy, Links, ProviderEvent
 from hookmill.core.ids import body_hash
 from hookmill.core.money import DIGITS_MAX, Money, whole_units
 from hookmill.core.parse import as_object, as_text, figure_text, parse_object
 from hookmill.core.resource import TERMINAL_RANK, Change
 from hookmill.core.times import from_epoch_us
-from hookmill.providers.keys import verify_static
-from hookmill.providers.pack import Draft, Pack, SignedRequest, Terms, unrecognized
+from hookmill.providers.pack import Draft, KeptHeaders, Pack, unrecognized
+from hookmill.providers.schemes.scheme import Scheme
+from hookmill.providers.schemes.token import Token
 
 DOCS = "https://github.com/rehive/docs-portal"
 TYPES = "https://github.com/rehive/rehive-javascript"
@@ -59,6 +60,9 @@ INVOICE_EVENTS = frozenset({"request.create", "request.update"})
 UNPAID_ENDS = frozenset({"expired", "failed", "cancelled"})
 
 
+SCHEME = Token(header="Authorization", word="Secret")
+
+
 class Rehive(Pack):
     """Rehive (rehive.com): invoices of its payment requests service."""
 
@@ -70,7 +74,6 @@ class Rehive(Pack):
         f"{TYPES}/blob/7473315/src/extensions/payment-requests/openapi-ts/types.gen.ts",
     )
     verifies = "The secret itself, as `Authorization: Secret …`; body and time are not signed."
-    signs_body = False
     events: ClassVar[Mapping[str, str]] = {
         word: f"payment.{row.status}" for word, row in STATUSES.items()
     }
@@ -81,36 +84,11 @@ class Rehive(Pack):
     retry_delays_secs = (10, 60, 300, 900, 1800, 2700, 3600)
     success_statuses = frozenset({200, 201, 202})
 
-    def key(self, text: str) -> bytes:
-        """The secret's bytes as they are sent, `whsec_` or not; raises ValueError if it can't be.
+    def scheme(self, options: Any) -> Scheme:
+        """The secret itself, behind the word `Secret`."""
+        return SCHEME
 
-        It travels as one word, so it has no space in it.
-        """
-        if not text:
-            raise ValueError("the secret is empty")
-        if any(each in " \t\r\n" for each in text):
-            raise ValueError(
-                "a space in the secret can't be told from the end of it in `Authorization: Secret "
-                "…`; choose one without (Rehive advises 32 random characters)"
-            )
-        return text.encode()
-
-    def verify(self, delivery: Delivery, terms: Terms) -> Secret:
-        """Return the secret that was sent; raise Refused if it is none of ours."""
-        authorization = delivery.header("authorization")
-        if not authorization:
-            raise Refused(Reason.SIGNATURE_MISSING)
-        # The scheme is matched without regard to case (RFC 9110, 11.1).
-        scheme, *credentials = [word for word in authorization.split(" ") if word] or [""]
-        if scheme.lower() != "secret" or len(credentials) != 1:
-            raise Refused(Reason.SECRET_INVALID)
-        try:
-            offered = credentials[0].encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # a surrogate that stands for no byte
-            raise Refused(Reason.SECRET_INVALID) from None
-        return verify_static(offered, secrets=terms.secrets)
-
-    def identify(self, delivery: Delivery) -> tuple[Item, ...]:
+    def identify(self, delivery: Delivery, options: Any = None) -> tuple[Item, ...]:
         """The one event: by the envelope's id, "shared between retries", else by what it says."""
         body = delivery.body
         try:
@@ -122,7 +100,7 @@ class Rehive(Pack):
         word = as_text(fields.get("event")) or ""
         return (Item(body, event_id, word, as_text(invoice.get("id"))),)
 
-    def normalize(self, body: bytes, options: Any) -> Draft:
+    def normalize(self, body: bytes, options: Any, headers: KeptHeaders = {}) -> Draft:
         """The invoice's status in our words, with what was asked, paid, and the difference."""
         fields = parse_object(body)
         invoice = as_object(fields.get("data"))
@@ -160,11 +138,6 @@ class Rehive(Pack):
             discrepancy=_discrepancy(status or "", quote),
         )
 
-    def sign(self, body: bytes, *, secret: str, message_id: str, at_us: int, options: Any
-             ) -> SignedRequest:  # fmt: skip
-        """The request with the secret in its header; it carries neither a time nor an id."""
-        headers = {"content-type": "application/json", "authorization": f"Secret {secret}"}
-        return SignedRequest(headers, body)
 
 
 def _derived_id(invoice: dict[str, Any]) -> str | None:

@@ -1,5 +1,9 @@
 """The headers that records carry through hookmill, named once, and the key they make."""
 
+from typing import Any
+
+import msgspec
+
 from hookmill.core.record import Record
 
 DELIVERY = "hm-delivery"
@@ -27,6 +31,15 @@ ERROR_OFFSET = "hm-error-offset"
 ERROR_AT = "hm-error-at"
 ATTEMPT = "hm-attempt"
 REDRIVES = "hm-redrives"
+
+
+def kept_headers(record: Record) -> dict[str, list[str]]:
+    """The delivery's own headers that were kept as evidence, by lower-case name."""
+    try:
+        kept = msgspec.json.decode(record.header(SIGNED) or "{}", type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return {}
+    return {name: values for name, values in kept.items() if isinstance(values, list)}
 
 
 def dedup_key(record: Record) -> bytes:
