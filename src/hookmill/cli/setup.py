@@ -17,6 +17,7 @@ from hookmill.core.errors import ConfigurationError
 from hookmill.kafka.client import Connection, connection
 from hookmill.kafka.topics import Wanted, wanted
 from hookmill.providers.endpoint import Endpoint, build_all, secrets_of
+from hookmill.providers.registry import Packs, all_packs
 from hookmill.stages.route import MODES_UNASKED, Condition, Rule, type_pattern
 from hookmill.telemetry.logs import say
 
@@ -30,6 +31,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration, checked and joined. Secrets are read only by who needs them."""
 
     config: Configuration
+    packs: Packs
     endpoints: dict[str, Endpoint]
     rules: tuple[Rule, ...]
     names: pipeline.Names
@@ -101,12 +103,24 @@ def _tell_unreadable(problem: str) -> None:
     say("file_unreadable", error=problem)
 
 
+def load_packs(path: Path | None) -> Packs:
+    """The built-in packs and the configuration's own; raises ConfigurationError for a bad one."""
+    return packs_of(load(path, os.environ))
+
+
+def packs_of(config: Configuration) -> Packs:
+    """The packs that endpoints of this configuration can have."""
+    return all_packs(Path(config.providers.dir) if config.providers.dir else None)
+
+
 def load_setup(path: Path | None) -> Setup:
     """Read and check the configuration; raises ConfigurationError that says what to mend."""
     config = load(path, os.environ)
+    packs = packs_of(config)
     return Setup(
         config=config,
-        endpoints=build_all(config.endpoints),
+        packs=packs,
+        endpoints=build_all(config.endpoints, packs),
         rules=tuple(_rule(route) for route in config.routes),
         names=pipeline.Names(config.kafka.namespace),
     )

@@ -22,6 +22,7 @@ from hookmill.core.times import from_epoch_us
 from hookmill.providers.amounts import exponent_of, money
 from hookmill.providers.declaration import Amount, Declaration, Row, Shape, settled
 from hookmill.providers.pack import Draft, KeptHeaders, Options, Pack, SignedRequest, unrecognized
+from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.items import items_at, one_item
 from hookmill.providers.schemes.moments import epoch_us
 from hookmill.providers.schemes.scheme import Scheme
@@ -110,7 +111,9 @@ class DeclaredPack(Pack):
         return self.rest(draft, told)
 
     def parse(self, body: bytes) -> Any:
-        """The body as expressions see it; raises UnparseableBody."""
+        """The body as expressions see it: of a token its claims; raises UnparseableBody."""
+        if isinstance(self.declaration.verification, Jwt):
+            return parse_object(self.declaration.verification.claims(body))
         if self.declaration.format == "form":
             return {}  # `form:NAME` looks into the body itself
         return parse_object(body)

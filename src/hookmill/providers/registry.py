@@ -21,39 +21,45 @@ from hookmill.providers.rehive import Rehive
 FOLDER = Path(__file__).parent / "packs"
 
 
-class BuiltIn(Mapping[str, Pack]):
-    """The packs that hookmill brings, by name; read when they are first looked at."""
+class Packs(Mapping[str, Pack]):
+    """Packs by name; the built-in ones are read when they are first looked at."""
+
+    def __init__(self, own: Mapping[str, Pack] | None = None, folder: Path | None = None) -> None:
+        self._own = own or {}
+        self.folder = folder
 
     def __getitem__(self, name: str) -> Pack:
-        return _built_in()[name]
+        return self._own[name] if name in self._own else _built_in()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_built_in())
+        yield from _built_in()
+        yield from self._own
 
     def __len__(self) -> int:
-        return len(_built_in())
+        return len(_built_in()) + len(self._own)
 
 
-PACKS = BuiltIn()
+PACKS = Packs()
+"""The packs that hookmill brings."""
 
 
-def all_packs(folder: Path | None) -> Mapping[str, Pack]:
+def all_packs(folder: Path | None) -> Packs:
     """The built-in packs and those of a folder; raises ConfigurationError for one that is broken,
     or called as another."""
     if folder is None:
         return PACKS
     if not folder.is_dir():
         raise ConfigurationError(f"providers.dir: there is no folder {folder}")
-    found = dict(PACKS)
+    own: dict[str, Pack] = {}
     for path in sorted(folder.glob("*.toml")):
         pack = own_pack(path)
-        if pack.name in found:
+        if pack.name in PACKS or pack.name in own:
             whose = "hookmill's own" if pack.name in PACKS else "another file's"
             raise ConfigurationError(
                 f"{path}: name: '{pack.name}' is {whose} pack; choose another name"
             )
-        found[pack.name] = pack
-    return found
+        own[pack.name] = pack
+    return Packs(own, folder)
 
 
 def own_pack(path: Path) -> Pack:

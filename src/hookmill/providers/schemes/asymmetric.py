@@ -152,6 +152,7 @@ class Ecdsa(Asymmetric, frozen=True, kw_only=True, tag="ecdsa"):
         return True
 
 
+@lru_cache(maxsize=64)
 def _der(text: str) -> bytes:
     raw = text.strip().encode()
     try:
@@ -207,6 +208,7 @@ def _named(found: str, name: str) -> bool:
     return bool(label) and rest == name.removeprefix("*.").lower()
 
 
+@lru_cache(maxsize=16)  # loading checks the key, which takes a tenth of a second
 def _private(text: str) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(text.strip().encode(), None)

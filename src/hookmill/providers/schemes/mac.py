@@ -58,7 +58,11 @@ class Hmac(Signed, frozen=True, kw_only=True, tag="hmac"):
 
     def made(self, source: Source, secret: str) -> bytes:
         """The HMAC."""
-        return hmac.digest(self.key(secret), self.message(source), self.algorithm)
+        return self.made_by(source, self.key(secret))
+
+    def made_by(self, source: Source, key: bytes) -> bytes:
+        """The HMAC by the key itself."""
+        return hmac.digest(key, self.message(source), self.algorithm)
 
 
 class StandardWebhooks(Hmac, frozen=True, kw_only=True, tag="standard-webhooks"):

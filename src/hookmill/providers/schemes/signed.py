@@ -133,14 +133,30 @@ class Signed(Scheme, frozen=True, kw_only=True):
         except UnicodeEncodeError:  # a surrogate that stands for no byte
             raise Refused(Reason.SIGNATURE_INVALID) from None
 
-    def _verify_one(self, source: Source, delivery: Delivery, terms: Terms) -> Secret:
+    def source(self, delivery: Delivery, options: Any) -> Source:
+        """What the delivery's parts are looked up in; of several items, the first."""
+        body = items_at(delivery.body, self.each)[0] if self.each else delivery.body
+        source = self._source(body, delivery, options)
+        self._read(source)
+        return source
+
+    def offered(self, delivery: Delivery, options: Any) -> list[str]:
+        """The signatures in a delivery as they are spelled, without their prefix."""
+        body = items_at(delivery.body, self.each)[0] if self.each else delivery.body
+        return self._read(self._source(body, delivery, options))
+
+    def _read(self, source: Source) -> list[str]:
+        """The spelled signatures; leaves the header's parameters in the source."""
         texts = self._offered(source)
         source.params, entries = _entries(self.signature, texts, source)
-        spelled = [_unprefixed(self.signature, entry) for entry in entries[:CANDIDATES_MAX]]
+        bare = [_unprefixed(self.signature, entry) for entry in entries[:CANDIDATES_MAX]]
+        return [text for text in bare if text is not None]
+
+    def _verify_one(self, source: Source, delivery: Delivery, terms: Terms) -> Secret:
         candidates = [
             raw
-            for text in spelled
-            if text is not None and (raw := decoded(text, self.signature.encoding)) is not None
+            for text in self._read(source)
+            if (raw := decoded(text, self.signature.encoding)) is not None
         ]
         secret = self.fitting(source, candidates, terms.secrets, delivery.received_at_us)
         self._check_time(source, delivery.received_at_us, terms)
