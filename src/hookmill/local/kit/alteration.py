@@ -13,7 +13,9 @@ from hookmill.local.stories.story import Step
 from hookmill.providers.schemes.asymmetric import Asymmetric
 from hookmill.providers.schemes.encoding import decoded, encoded
 from hookmill.providers.schemes.mac import Hmac
+from hookmill.providers.schemes.moments import written
 from hookmill.providers.schemes.signed import Signed
+from hookmill.providers.schemes.template import expression_part
 
 SIGNATURE = frozenset(
     {Reason.SIGNATURE_INVALID, Reason.SIGNATURE_MISSING, Reason.MALFORMED_ENVELOPE}
@@ -211,6 +213,7 @@ def time_cases(bench: Bench, step: Step) -> Iterator[Case]:
     if tolerance_secs is None:
         return
     good = bench.delivery(step)
+    yield from _moved(bench, good)
     edge_us = tolerance_secs * 1_000_000
     for sign, word in ((1, "old"), (-1, "in the future")):
         at = replace(good, received_at_us=AT_US + sign * edge_us)
@@ -223,3 +226,25 @@ def time_cases(bench: Bench, step: Step) -> Iterator[Case]:
         forged = bench.delivery(step, by="a forger")
         late = replace(forged, received_at_us=AT_US + sign * edge_us * 2)
         yield Case("times", f"a forgery {word}", late, reasons=SIGNATURE)
+
+
+def _moved(bench: Bench, good: Delivery) -> Iterator[Case]:
+    """Another time that is near enough: only the signature can tell."""
+    scheme = bench.pack.scheme(bench.options)
+    if not isinstance(scheme, Signed):
+        return
+    part = expression_part(scheme.time)
+    for secs in (-1, 1):
+        old = written(AT_US, scheme.time_unit)
+        new = written(AT_US + secs * 1_000_000, scheme.time_unit)
+        moved = good
+        if part.kind in ("header", "param"):
+            name = part.name if part.kind == "header" else scheme.signature.header or ""
+            value = good.header(name.lower()) or ""
+            moved = with_header(good, name.lower(), value.replace(old, new))
+        elif part.kind == "query":
+            moved = replace(good, query=good.query.replace(old, new))
+        elif part.kind in ("field", "form"):
+            moved = with_body(good, good.body.replace(old.encode(), new.encode()))
+        if moved != good:
+            yield Case("times", f"the time moved by {secs} s", moved, reasons=SIGNATURE)

@@ -197,7 +197,7 @@ def token_cases(bench: Bench, step: Step) -> Iterator[Case]:
     for what, values in (
         ("absent", ()), ("empty", ("",)), ("twice", (value, value)), ("cut", (value[:-1],)),
         ("longer", (value + "x",)), ("halved", (value[: len(value) // 2],)),
-        ("with a word more", (value + " x",)), ("only its word", (scheme.word or "x",)),
+        ("with a word more", (value + " x",)), ("with a word before", ("x " + value,)), ("only its word", (scheme.word or "x",)),
         ("swapped in case", (front + credential.swapcase(),)), ("after another", ("x", value)),
     ):  # fmt: skip
         yield Case("credential", f"{name} {what}", with_header(good, name, *values), reasons=STATIC)

@@ -170,15 +170,18 @@ def through_stages(bench: Bench, delivery: Delivery) -> str | None:
 
 
 def _wrong(stage: Normalize, record: Record) -> str | None:
-    outcome = stage.decide(stage.read(record), {})
+    reading = stage.read(record)
+    found = _floats(msgspec.to_builtins(reading.draft, enc_hook=str))
+    if found:
+        return f"a float: {found[0]}"
+    outcome = stage.decide(reading, {})
     if isinstance(outcome, DeadLetter):
         return None if outcome.reason == "unparseable_body" else outcome.reason
     assert isinstance(outcome, Forward)
     event = decode(outcome.outputs[0].value or b"")
     if event.status not in STATUSES[event.kind]:
         return f"{event.kind} has no status '{event.status}'"
-    found = _floats(msgspec.to_builtins(event, enc_hook=str))
-    return f"a float: {found[0]}" if found else None
+    return None
 
 
 def _floats(value: Any) -> list[float]:
