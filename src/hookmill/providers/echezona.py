@@ -83,12 +83,40 @@ class EchezonaOptions(Options, frozen=True, kw_only=True):
     amount_unit: Literal["minor", "major"] | None = None
     """How to read `amount`: docs and plugin contradict each other. Left out: not at all."""
 
+ABOUT = """
+Echezona publishes no signature scheme: neither header nor algorithm nor encoding. So the endpoint
+says them, and does not start without. Ask Echezona, or read them off a real delivery.
+
+Its pages and its own plugin contradict each other on the amount's unit, so the amount is null until
+`amount_unit` says how to read it; the raw figure is in `provider_event.amount`. A payment and its
+refund share one transaction id. Two partial refunds are two events, told apart by their bodies, but
+one resource, because no refund id is published; the ledger books each of them. As the resource's
+state knows one refund only, one of the two is marked `late`.
+"""
+
+SETUP = """
+[endpoints.naira]
+provider = "echezona"
+secrets = [{ name = "main", env = "ECHEZONA_SECRET" }]
+
+[endpoints.naira.options]
+header = "x-echezona-signature"
+algorithm = "hmac-sha512"   # or hmac-sha256, hmac-sha384
+encoding = "hex"            # or base64
+# prefix = "sha512="
+# signed = "{timestamp}.{body}"       default: the body
+# timestamp_header = "x-timestamp"
+# amount_unit = "minor"               or "major"; left out: amounts stay null
+"""
+
 
 class Echezona(Pack):
     """Echezona, also PayBridge: cards and transfers in Nigeria."""
 
     name = "echezona"
     title = "Echezona"
+    about = ABOUT
+    setup = SETUP
     sources = (DOCS, PLUGIN)
     verifies = (
         "An HMAC of the body in a header, by the scheme that the endpoint's options describe."

@@ -73,12 +73,24 @@ ABANDONED_RANK = 4
 
 _ROW_OF = {(row.order_status, word): row for row in ROWS for word in row.payment_statuses}
 
+ABOUT = """
+The body is `{"payload": "<JWT>"}`, pinned to HS384; a token that names any other algorithm is
+refused before anything else is looked at. Only `exp` is honoured of the registered claims. Nothing
+in a token is bound to a time, so the window of 30 days is the protection against replays.
+
+Two order types for one `orderId` are two resources (`CHECKOUT:…` and `CRYPTO:…`) of one subject.
+Statuses are skipped and come late; the resource's state is a merge that gives the same answer in
+every order. A `FAILED` order with a refund status is a refund event and also ends its payment.
+Webhooks carry no amounts. Retry intervals are not published.
+"""
+
 
 class Pay3(Pack):
     """Pay3 (pay3.app): checkout, crypto payments and payouts."""
 
     name = "pay3"
     title = "Pay3"
+    about = ABOUT
     sources = ("https://docs.pay3.money/webhooks", "https://docs.pay3.money/status-reference")
     verifies = "The body's `payload` is a JWT whose claims are signed with HS384 and your secret."
     events: ClassVar[Mapping[str, str]] = {

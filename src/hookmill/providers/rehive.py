@@ -62,12 +62,25 @@ UNPAID_ENDS = frozenset({"expired", "failed", "cancelled"})
 
 SCHEME = Token(header="Authorization", word="Secret")
 
+ABOUT = """
+A static secret in `Authorization: Secret …`: it proves the sender, and nothing binds it to the body
+or to a time. So use a long random one, serve it by TLS only, and know that whoever has it can send
+anything. Rehive makes the secret optional; hookmill demands one.
+
+Both documented shapes are taken, with and without the envelope. Over- and underpayment are computed
+within the quote of the invoice's primary processor, in that quote's currency: never against the
+amount that was requested, which may be in another. `underpaid` is not an end, the rest may still
+come; `paid` and then `complete` are one success. The published sample is no valid JSON; a body like
+it is kept and set aside as `unparseable_body`.
+"""
+
 
 class Rehive(Pack):
     """Rehive (rehive.com): invoices of its payment requests service."""
 
     name = "rehive"
     title = "Rehive"
+    about = ABOUT
     sources = (
         f"{DOCS}/tree/3bfa84d/content/merchants",
         f"{DOCS}/blob/3bfa84d/content/platform/utilities/events.md",
