@@ -66,9 +66,7 @@ def pack() -> Pack:
 
 
 @pytest.fixture
-async def particular(
-    broker_servers: list[str], namespace: str, pack: Pack
-) -> AsyncIterator[Front]:
+async def particular(broker_servers: list[str], namespace: str, pack: Pack) -> AsyncIterator[Front]:
     """An ingress with an endpoint of that provider."""
     log = BrokerLog(broker_servers, namespace)
     await log.start(TOPICS, partitions=PARTITIONS)

@@ -39,9 +39,7 @@ def now_us() -> int:
 class Front:
     """A running ingress, and the means to look behind it."""
 
-    def __init__(
-        self, log: BrokerLog, limits: options.Ingress, packs: Sequence[Pack] = ()
-    ) -> None:
+    def __init__(self, log: BrokerLog, limits: options.Ingress, packs: Sequence[Pack] = ()) -> None:
         self.log = log
         self.limits = limits
         self.appender = Appender(

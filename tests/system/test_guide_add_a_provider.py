@@ -47,9 +47,7 @@ def test_the_kit_tries_the_pack(followed: tuple[Path, dict[str, str]]) -> None:
     """Thousands of cases from the stories, more with the fixture; no problem."""
     _, said = followed
 
-    assert re.search(
-        r"acme: [1-9]\d{3} cases, 0 problems", said["providers test packs/acme.toml"]
-    )
+    assert re.search(r"acme: [1-9]\d{3} cases, 0 problems", said["providers test packs/acme.toml"])
     assert "fixtures" in said["providers test packs/acme.toml --record"]
 
 

@@ -37,7 +37,16 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     r"routes\.match\.metadata\.[\w-]+": options.MetadataMatch,
 }
 SHOWN_AS_TABLES = {
-    Configuration: {"kafka", "local", "ingress", "log", "providers", "endpoints", "handlers", "routes"},
+    Configuration: {
+        "kafka",
+        "local",
+        "ingress",
+        "log",
+        "providers",
+        "endpoints",
+        "handlers",
+        "routes",
+    },
     options.Route: {"match"},
     options.Match: {"metadata"},
 }

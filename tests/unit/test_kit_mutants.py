@@ -341,9 +341,7 @@ class TokenLast(Token, frozen=True, kw_only=True, tag="t6"):
 
     def verify(self, delivery: Delivery, terms: Terms) -> Secret:
         last = delivery.headers_named(self.header)[-1:]
-        return super().verify(
-            Delivery(tuple((self.header, each) for each in last), b"", 0), terms
-        )
+        return super().verify(Delivery(tuple((self.header, each) for each in last), b"", 0), terms)
 
 
 @pytest.mark.parametrize("sound", [TOKEN, WORD], ids=["bare", "word"])

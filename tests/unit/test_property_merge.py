@@ -39,12 +39,10 @@ QUICK = settings(
     suppress_health_check=BUSY,
 )
 
-SCHEME = {"header": "x-signature", "algorithm": "hmac-sha256", "encoding": "hex"}
 ENDPOINTS = {
-    name: build(name, options.Endpoint(provider=name,
-                                       options=SCHEME if name == "echezona" else {}))
-    for name in PACKS
-}  # fmt: skip
+    name: build(name, options.Endpoint(provider=name, options=dict(pack.example_options)))
+    for name, pack in PACKS.items()
+}
 YOCO_ROWS = {
     str(row.word): (number, row)
     for number, row in enumerate(PACKS["yoco"].declaration.rows, start=1)  # type: ignore[attr-defined]

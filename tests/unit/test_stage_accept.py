@@ -44,7 +44,7 @@ class Several(Pack):
             found.append(Item(line, event_id, event_type, subject or None))
         return tuple(found)
 
-    def normalize(self, body: bytes, options: Any, headers: Any = {}) -> Draft:
+    def normalize(self, body: bytes, options: Any, headers: Any = None) -> Draft:
         """Not asked here."""
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def theirs(body: str, header: str, now_secs: int) -> bool:
-    """Whether Stripe's library takes it, with a tolerance of its own clock's, which is set aside."""
+    """Whether Stripe's library takes it; its own clock is set aside, the time judged here."""
     try:
         stripe.WebhookSignature.verify_header(body, header, SECRET, tolerance=None)  # type: ignore[no-untyped-call]
     except stripe.SignatureVerificationError:

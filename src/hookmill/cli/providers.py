@@ -61,9 +61,9 @@ def new(
     scheme: Annotated[
         str, typer.Option(help=f"How it proves the sender: {', '.join(SCHEME_NAMES)}.")
     ] = "hmac",
-    folder: Annotated[
-        Path, typer.Option("--dir", help="The folder of your own packs.")
-    ] = Path("packs"),
+    folder: Annotated[Path, typer.Option("--dir", help="The folder of your own packs.")] = Path(
+        "packs"
+    ),
 ) -> None:
     """Begin a pack of your own: a TOML file that explains itself, and a folder of fixtures.
 
@@ -72,7 +72,9 @@ def new(
     """
     for path in scaffold(name, scheme, folder):
         err.print(f"made {path}")
-    err.print(f"next: edit {folder / name}.toml, then: hookmill providers test {folder / name}.toml")
+    err.print(
+        f"next: edit {folder / name}.toml, then: hookmill providers test {folder / name}.toml"
+    )
 
 
 @app.command("test")

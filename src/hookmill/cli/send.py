@@ -12,7 +12,15 @@ from rich.progress import Progress
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import Setup, now_us
 from hookmill.core.errors import ConfigurationError
-from hookmill.local.simulator import Result, Simulator, Target, addressed, session, signed, stories_of
+from hookmill.local.simulator import (
+    Result,
+    Simulator,
+    Target,
+    addressed,
+    session,
+    signed,
+    stories_of,
+)
 from hookmill.local.stories.story import Step
 from hookmill.providers.registry import pack_named
 
@@ -60,7 +68,8 @@ def print_curl(target: Target, plan: Plan) -> None:
             f"-H {shlex.quote(f'{name}: {value}')}" for name, value in request.headers.items()
         ]
         body = shlex.quote(request.body.decode())
-        print(f"curl -sS {' '.join(headers)} --data-binary {body} {shlex.quote(str(addressed(target.url, request)))}")
+        url = shlex.quote(str(addressed(target.url, request)))
+        print(f"curl -sS {' '.join(headers)} --data-binary {body} {url}")
 
 
 async def run(target: Target, plan: Plan, *, as_json: bool) -> bool:

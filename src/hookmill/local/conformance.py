@@ -49,7 +49,7 @@ from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.mac import Hash, Hmac
 from hookmill.providers.schemes.moments import epoch_us
 from hookmill.providers.schemes.signed import Signed
-from hookmill.providers.schemes.template import text_of, expression_part
+from hookmill.providers.schemes.template import expression_part, text_of
 from hookmill.providers.schemes.token import Token
 
 DEEP_STEPS = 2
@@ -248,7 +248,9 @@ def _fixtures(tried: Bench, found: Folder) -> Iterator[Outcome]:
         if fixture.expected is not None:
             became = draft_of(tried, fixture, at_us)
             wrong = [key for key in became if became[key] != fixture.expected.get(key)]
-            yield Outcome("fixtures", f"{fixture.name}: another {', '.join(wrong)}" if wrong else None)
+            yield Outcome(
+                "fixtures", f"{fixture.name}: another {', '.join(wrong)}" if wrong else None
+            )
 
 
 def _vectors(tried: Bench, found: Folder) -> Iterator[Outcome]:

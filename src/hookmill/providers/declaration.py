@@ -12,10 +12,10 @@ from hookmill.core.event import STATUSES
 from hookmill.core.resource import REPEATED_RANK, TERMINAL_RANK
 from hookmill.providers.amounts import Unit
 from hookmill.providers.pack import KEEP_30_DAYS_SECS, Answer
-from hookmill.providers.schemes.moments import TimeUnit
 from hookmill.providers.schemes.asymmetric import Ecdsa, Rsa
 from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.mac import Hash, Hmac, StandardWebhooks
+from hookmill.providers.schemes.moments import TimeUnit
 from hookmill.providers.schemes.token import Basic, Token
 
 Expressions = str | tuple[str, ...]

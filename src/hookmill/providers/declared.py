@@ -5,7 +5,7 @@ A provider with an oddity has a module with a subclass that overrides the one st
 to the draft) are made for that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -21,9 +21,9 @@ from hookmill.core.resource import Change
 from hookmill.core.times import from_epoch_us
 from hookmill.providers.amounts import exponent_of, money
 from hookmill.providers.declaration import Amount, Declaration, Row, Shape, settled
-from hookmill.providers.pack import Draft, KeptHeaders, Options, Pack, SignedRequest, unrecognized
-from hookmill.providers.schemes.jwt import Jwt
+from hookmill.providers.pack import Draft, Options, Pack, SignedRequest, unrecognized
 from hookmill.providers.schemes.items import items_at, one_item
+from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.moments import epoch_us
 from hookmill.providers.schemes.scheme import Scheme
 from hookmill.providers.schemes.template import Source, several, text_of
@@ -104,7 +104,9 @@ class DeclaredPack(Pack):
             for body in bodies
         )
 
-    def normalize(self, body: bytes, options: Any, headers: KeptHeaders = {}) -> Draft:
+    def normalize(
+        self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]] = {}
+    ) -> Draft:
         """The event in our words; what no row fits, or whose figures can't be, `unrecognized`."""
         told = self.tell(body, options, headers)
         draft = self._draft(told)
@@ -132,7 +134,7 @@ class DeclaredPack(Pack):
         """A last change to the draft, for a provider's oddity."""
         return draft
 
-    def tell(self, body: bytes, options: Any, headers: KeptHeaders) -> Told:
+    def tell(self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]]) -> Told:
         """Read an event: word, status, row, shape. Raises UnparseableBody."""
         envelope = self.parse(body)
         item = self.fields_of(envelope)
@@ -158,7 +160,7 @@ class DeclaredPack(Pack):
             return self.declaration.default
         return self._shapes.get(row.shape or row.kind, self.declaration.default)
 
-    def _item(self, body: bytes, headers: KeptHeaders, options: Any) -> Item:
+    def _item(self, body: bytes, headers: Mapping[str, Sequence[str]], options: Any) -> Item:
         kept = {name: headers[name] for name in self._kept if name in headers}
         try:
             told = self.tell(body, options, kept)
@@ -325,11 +327,10 @@ def _options(declaration: Declaration) -> type[Options]:
             fields.append((name, plain | None, option.default))
     if not fields:
         return Options
-    made = msgspec.defstruct(
+    return msgspec.defstruct(  # type: ignore[return-value]  # of that base
         f"{declaration.name.title()}Options", fields, bases=(Options,), frozen=True, kw_only=True,
         forbid_unknown_fields=True,
     )  # fmt: skip
-    return made
 
 
 def _literal(words: tuple[str, ...]) -> Any:

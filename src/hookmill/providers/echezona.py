@@ -5,8 +5,8 @@ header, no algorithm, no encoding is published. So the endpoint's options must s
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -18,7 +18,7 @@ from hookmill.core.money import Money
 from hookmill.core.parse import as_object, as_text, figure_text, parse_object
 from hookmill.core.resource import REPEATED_RANK, TERMINAL_RANK, Change
 from hookmill.providers.amounts import shifted
-from hookmill.providers.pack import Draft, KeptHeaders, Options, Pack, Terms, unrecognized
+from hookmill.providers.pack import Draft, Options, Pack, Terms, unrecognized
 from hookmill.providers.schemes.mac import Algorithm, Hmac
 from hookmill.providers.schemes.scheme import HEADER_NAME, Place, Scheme
 
@@ -64,7 +64,11 @@ STATUS_WORDS: dict[str, str] = {
 # The currencies of the plugin's readme.txt, with ISO 4217's decimals.
 DECIMALS = {"NGN": 2, "USD": 2, "GBP": 2, "EUR": 2, "GHS": 2, "KES": 2, "ZAR": 2, "UGX": 0}
 
-HASHES: dict[str, Algorithm] = {"hmac-sha256": "sha256", "hmac-sha384": "sha384", "hmac-sha512": "sha512"}
+HASHES: dict[str, Algorithm] = {
+    "hmac-sha256": "sha256",
+    "hmac-sha384": "sha384",
+    "hmac-sha512": "sha512",
+}
 
 
 class EchezonaOptions(Options, frozen=True, kw_only=True):
@@ -82,6 +86,7 @@ class EchezonaOptions(Options, frozen=True, kw_only=True):
     """The header with the time in whole seconds, where the template has `{timestamp}`."""
     amount_unit: Literal["minor", "major"] | None = None
     """How to read `amount`: docs and plugin contradict each other. Left out: not at all."""
+
 
 ABOUT = """
 Echezona publishes no signature scheme: neither header nor algorithm nor encoding. So the endpoint
@@ -121,11 +126,11 @@ class Echezona(Pack):
     verifies = (
         "An HMAC of the body in a header, by the scheme that the endpoint's options describe."
     )
-    events: ClassVar[Mapping[str, str]] = {
+    events: Mapping[str, str] = {  # as the base class has it
         word: f"{row.kind}.{row.status}" for word, row in EVENTS.items()
     }
     options = EchezonaOptions
-    example_options: ClassVar[Mapping[str, Any]] = {
+    example_options: Mapping[str, Any] = {
         "header": PLUGIN_HEADER,
         "algorithm": "hmac-sha512",
         "encoding": "hex",
@@ -184,7 +189,9 @@ class Echezona(Pack):
         tail = f":{body_hash(body)}" if event in REPEATABLE else ""
         return (Item(body, f"{event}:{reference}{tail}", event, reference),)
 
-    def normalize(self, body: bytes, options: Any, headers: KeptHeaders = {}) -> Draft:
+    def normalize(
+        self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]] = {}
+    ) -> Draft:
         """The event in our words; unknown events and contradictions are kept as unrecognized."""
         fields = parse_object(body)
         data = as_object(fields.get("data"))

@@ -30,9 +30,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return Terms(secrets=secrets, tolerance_secs=self.tolerance_secs, options=self.options)
 
 
-def build(
-    name: str, configured: options.Endpoint, packs: Mapping[str, Pack] = PACKS
-) -> Endpoint:
+def build(name: str, configured: options.Endpoint, packs: Mapping[str, Pack] = PACKS) -> Endpoint:
     """Join the configuration with the pack; raises ConfigurationError that says what to mend."""
     pack = pack_named(configured.provider, packs)
     try:
@@ -48,8 +46,7 @@ def build(
         name=name,
         pack=pack,
         options=chosen,
-        tolerance_secs=configured.tolerance_secs
-        or pack.scheme(chosen).default_tolerance_secs,
+        tolerance_secs=configured.tolerance_secs or pack.scheme(chosen).default_tolerance_secs,
         dedup_window_secs=configured.dedup_window_secs or pack.dedup_window_secs,
         mode=configured.mode,
     )

@@ -49,9 +49,7 @@ def declared(text: str, name: str) -> Declaration:
         else:
             found = list(problems(declaration))
     if found or declaration is None:
-        raise ConfigurationError(
-            "\n".join(f"{name}{_line(text, each)}: {each}" for each in found)
-        )
+        raise ConfigurationError("\n".join(f"{name}{_line(text, each)}: {each}" for each in found))
     return declaration
 
 
@@ -59,8 +57,8 @@ def problems(declaration: Declaration) -> Iterator[str]:
     """What the types cannot say: names that exist, expressions that can be read."""
     if not _NAME.fullmatch(declaration.name):
         yield f"name: '{declaration.name}': lower-case letters, digits and hyphens"
-    for path, scheme in [("verification", declaration.verification),
-                         *((f"variants.{k}", v) for k, v in declaration.variants.items())]:  # fmt: skip
+    variants = {f"variants.{name}": each for name, each in declaration.variants.items()}
+    for path, scheme in {"verification": declaration.verification, **variants}.items():
         yield from (f"{path}.{each}" for each in scheme.problems())
     for number, row in enumerate(declaration.rows):
         where = f"events[{number}]"
@@ -112,8 +110,8 @@ def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:
         yield from ((f"events[{number}].when", each) for each in row.when)
         for other in row.also:
             yield from ((f"events[{number}].also", each) for each in several(other.resource))
-    for name, shape in [("default", declaration.default),
-                        *((f"shapes.{key}", each) for key, each in declaration.shapes.items())]:  # fmt: skip
+    shapes = {f"shapes.{name}": each for name, each in declaration.shapes.items()}
+    for name, shape in {"default": declaration.default, **shapes}.items():
         yield from _of_shape(name, shape)
 
 

@@ -6,7 +6,7 @@ Most packs are data (`declared.py`); one with an oddity is a module beside it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,9 +22,6 @@ __all__ = ["Answer", "Draft", "Options", "Pack", "SignedRequest", "Signing", "Te
            "unrecognized"]  # fmt: skip
 
 KEEP_30_DAYS_SECS = 30 * 86_400
-
-KeptHeaders = Mapping[str, Sequence[str]]
-"""Of a delivery's headers those that were kept with it: its evidence, by lower-case name."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +87,7 @@ class Pack(ABC):
     """Request headers beside the signed ones that identify or normalize needs, lower case."""
     fetch: str = ""
     """Where the object is that a notification without content is about, for who completes it."""
-    example_options: ClassVar[Mapping[str, Any]] = {}
+    example_options: Mapping[str, Any] = {}
     """Options with which the pack can be tried, where it can't work without any."""
 
     @abstractmethod
@@ -151,8 +148,13 @@ class Pack(ABC):
         """The items of a verified delivery, at least one; never raises, whatever the body."""
 
     @abstractmethod
-    def normalize(self, body: bytes, options: Any, headers: KeptHeaders = {}) -> Draft:
-        """What one item says. Raises UnparseableBody; any other oddity is `unrecognized`."""
+    def normalize(
+        self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]] = {}
+    ) -> Draft:
+        """What one item says. Raises UnparseableBody; any other oddity is `unrecognized`.
+
+        `headers` are those that were kept with the delivery, its evidence, by lower-case name.
+        """
 
     def sign(
         self, body: bytes, *, secret: str, message_id: str, at_us: int, options: Any,

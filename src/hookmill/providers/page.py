@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from hookmill.providers.declared import DeclaredPack
 from hookmill.providers.pack import Pack
+from hookmill.providers.schemes.template import several
 
 DAY_SECS, HOUR_SECS, MINUTE_SECS = 86_400, 3600, 60
 
@@ -12,7 +13,7 @@ def page(pack: Pack) -> str:
     """The whole page."""
     blocks = [
         f"# {pack.title}",
-        f"<!-- Made by `hookmill providers show {pack.name} --markdown`; change the pack instead. -->",
+        f"<!-- Made by `hookmill providers show {pack.name} --markdown`: change the pack. -->",
         pack.verifies,
         pack.about.strip(),
         "## Configuration",
@@ -94,8 +95,8 @@ def _events(pack: Pack) -> Iterator[str]:
         notes = [(row.word, row.note) for row in pack.declaration.rows if row.note]
         if notes:
             yield ""
-        for word, note in notes:
-            words = ", ".join(f"`{each}`" for each in ((word,) if isinstance(word, str) else word))
+        for theirs, note in notes:
+            words = ", ".join(f"`{each}`" for each in several(theirs))
             yield f"- {words}: {note}"
 
 
@@ -105,7 +106,7 @@ def _facts(pack: Pack) -> Iterator[str]:
         yield "## What is confirmed, and by whom"
         yield "\n".join(
             ["| fact | said by | where |", "|---|---|---|",
-             *(f"| {each.says} | {each.sure} | {each.source or '–'} |" for each in facts)]
+             *(f"| {each.says} | {each.sure} | {each.source or 'nowhere'} |" for each in facts)]
         )  # fmt: skip
 
 

@@ -4,8 +4,8 @@ Some statuses are known only from copies of Pay3's pages that lost case, `-` and
 spelled here as the older pages, which kept them, spell theirs. Words are matched in any case.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -15,7 +15,7 @@ from hookmill.core.event import Discrepancy, Failure, Links, ProviderEvent
 from hookmill.core.ids import body_hash
 from hookmill.core.parse import as_object, as_text, figure_text, parse_object
 from hookmill.core.resource import TERMINAL_RANK, Change
-from hookmill.providers.pack import Draft, KeptHeaders, Pack, unrecognized
+from hookmill.providers.pack import Draft, Pack, unrecognized
 from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.scheme import Scheme
 
@@ -93,7 +93,7 @@ class Pay3(Pack):
     about = ABOUT
     sources = ("https://docs.pay3.money/webhooks", "https://docs.pay3.money/status-reference")
     verifies = "The body's `payload` is a JWT whose claims are signed with HS384 and your secret."
-    events: ClassVar[Mapping[str, str]] = {
+    events: Mapping[str, str] = {  # as the base class has it
         **{f"{parent}/{word}".rstrip("/"): row.payment for (parent, word), row in _ROW_OF.items()},
         **{f"PAYOUT {parent}/{word}".rstrip("/"): row.transfer
            for (parent, word), row in _ROW_OF.items()},
@@ -118,7 +118,9 @@ class Pay3(Pack):
             return (Item(body, body_hash(body)),)
         return (Item(body, told.event_id or body_hash(signed), told.type or "", told.order_id),)
 
-    def normalize(self, body: bytes, options: Any, headers: KeptHeaders = {}) -> Draft:
+    def normalize(
+        self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]] = {}
+    ) -> Draft:
         """The order's status in our words; a log-in and what is unknown become kind `other`."""
         claims = parse_object(_claims(body))
         told = _read(claims)
@@ -142,7 +144,6 @@ class Pay3(Pack):
             changes=_changes(row, kind, status, told.resource_id),
             discrepancy=Discrepancy(row.discrepancy, None) if row.discrepancy else None,
         )
-
 
 
 class _Told(NamedTuple):

@@ -18,7 +18,7 @@ from hookmill.providers.pack import Pack
 from hookmill.providers.pay3 import Pay3
 from hookmill.providers.rehive import Rehive
 
-FOLDER = Path(__file__).parent / "packs"
+FOLDER = Path(__file__).with_name("packs")
 
 
 class Packs(Mapping[str, Pack]):

@@ -4,8 +4,8 @@ The same invoice arrives bare (`{"data": …}`) or in the platform's envelope wi
 event name; both are documented, both are taken. What was paid stands in the invoice's quotes.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -17,7 +17,7 @@ from hookmill.core.money import DIGITS_MAX, Money, whole_units
 from hookmill.core.parse import as_object, as_text, figure_text, parse_object
 from hookmill.core.resource import TERMINAL_RANK, Change
 from hookmill.core.times import from_epoch_us
-from hookmill.providers.pack import Draft, KeptHeaders, Pack, unrecognized
+from hookmill.providers.pack import Draft, Pack, unrecognized
 from hookmill.providers.schemes.scheme import Scheme
 from hookmill.providers.schemes.token import Token
 
@@ -87,7 +87,7 @@ class Rehive(Pack):
         f"{TYPES}/blob/7473315/src/extensions/payment-requests/openapi-ts/types.gen.ts",
     )
     verifies = "The secret itself, as `Authorization: Secret …`; body and time are not signed."
-    events: ClassVar[Mapping[str, str]] = {
+    events: Mapping[str, str] = {  # as the base class has it
         word: f"payment.{row.status}" for word, row in STATUSES.items()
     }
     # The platform gives 5 s, takes 200, 201 and 202 for success, and sends up to 7 retries, each
@@ -113,7 +113,9 @@ class Rehive(Pack):
         word = as_text(fields.get("event")) or ""
         return (Item(body, event_id, word, as_text(invoice.get("id"))),)
 
-    def normalize(self, body: bytes, options: Any, headers: KeptHeaders = {}) -> Draft:
+    def normalize(
+        self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]] = {}
+    ) -> Draft:
         """The invoice's status in our words, with what was asked, paid, and the difference."""
         fields = parse_object(body)
         invoice = as_object(fields.get("data"))
@@ -150,7 +152,6 @@ class Rehive(Pack):
             amount_paid=_money(quote.get("total_paid"), quote.get("currency")),
             discrepancy=_discrepancy(status or "", quote),
         )
-
 
 
 def _derived_id(invoice: dict[str, Any]) -> str | None:

@@ -77,7 +77,7 @@ signature = { header = "x-signature", encoding = "base64" }
 SCHEME_NAMES = tuple(VERIFICATIONS)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 
-_TEXT = '''\
+_TEXT = """\
 # What hookmill knows of NAME. docs/guides/add-a-provider.md explains every key.
 # Write beside each fact where it is written; what is not confirmed, leave out.
 name = "NAME"
@@ -129,11 +129,14 @@ becomes = "refund.succeeded"
 name = "paid and refunded"
 [[stories.steps]]
 becomes = "payment.succeeded"
-body = \'\'\'{"id":"evt_{{new}}","type":"payment.succeeded","created_at":"{{now:rfc3339}}","data":{"id":"{{payment}}","status":"succeeded","amount":{{amount}},"currency":"EUR","metadata":{}}FIELDS}\'\'\'
+body = \'\'\'{"id":"evt_{{new}}","type":"payment.succeeded","created_at":"{{now:rfc3339}}",
+ "data":{"id":"{{payment}}","status":"succeeded","amount":{{amount}},"currency":"EUR","metadata":{}}FIELDS}\'\'\'
 [[stories.steps]]
 becomes = "refund.succeeded"
-body = \'\'\'{"id":"evt_{{new}}","type":"refund.succeeded","created_at":"{{now:rfc3339}}","data":{"id":"{{refund}}","payment_id":"{{payment}}","status":"succeeded","amount":{{amount}},"currency":"EUR","metadata":{}}FIELDS}\'\'\'
-'''
+body = \'\'\'{"id":"evt_{{new}}","type":"refund.succeeded","created_at":"{{now:rfc3339}}",
+ "data":{"id":"{{refund}}","payment_id":"{{payment}}","status":"succeeded",
+ "amount":{{amount}},"currency":"EUR","metadata":{}}FIELDS}\'\'\'
+"""
 
 
 def scaffold(name: str, scheme: str, folder: Path) -> Iterator[Path]:
@@ -149,15 +152,15 @@ def scaffold(name: str, scheme: str, folder: Path) -> Iterator[Path]:
         raise ConfigurationError(f"'{name}': lower-case letters, digits and hyphens")
     if name in PACKS:
         raise ConfigurationError(f"'{name}' is hookmill's own pack; choose another name")
-    path = folder / f"{name}.toml"
+    path = folder.joinpath(f"{name}.toml")
     if path.exists():
         raise ConfigurationError(f"{path} is there already")
     text = text_of_pack(name, scheme)
     declared(text, str(path))
-    (folder / name).mkdir(parents=True, exist_ok=True)
+    folder.joinpath(name).mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     yield path
-    yield folder / name
+    yield folder.joinpath(name)
 
 
 def text_of_pack(name: str, scheme: str) -> str:

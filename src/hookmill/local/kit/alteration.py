@@ -130,8 +130,8 @@ def _wrong_algorithms(
                        with_text(good, text, changed), reasons=SIGNATURE)  # fmt: skip
         for digest in ("sha256", "sha384", "sha512"):
             if digest != scheme.digest:
-                other = replace(scheme, digest=digest)
-                yield from _signed_by(group, f"signed with {digest}", other, bench, step)
+                hashed = replace(scheme, digest=digest)
+                yield from _signed_by(group, f"signed with {digest}", hashed, bench, step)
     elif hasattr(scheme, "algorithm"):
         for algorithm in ("sha1", "sha256", "sha384", "sha512"):
             if algorithm != scheme.algorithm:
@@ -139,9 +139,7 @@ def _wrong_algorithms(
                 yield from _signed_by(group, f"signed with {algorithm}", other, bench, step)
 
 
-def _signed_by(
-    group: str, what: str, other: Signed, bench: Bench, step: Step
-) -> Iterator[Case]:
+def _signed_by(group: str, what: str, other: Signed, bench: Bench, step: Step) -> Iterator[Case]:
     good = bench.delivery(step)
     scheme = bench.pack.scheme(bench.options)
     assert isinstance(scheme, Signed)

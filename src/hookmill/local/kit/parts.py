@@ -1,6 +1,7 @@
 """Each part that is signed: altered, dropped, doubled, exchanged with another, cut."""
 
 import base64
+import itertools
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -23,7 +24,7 @@ from hookmill.local.kit.alteration import (
 )
 from hookmill.local.kit.specimen import LIVE, Bench
 from hookmill.local.stories.story import Step
-from hookmill.providers.schemes.items import items_at, set_at
+from hookmill.providers.schemes.items import placed_items, set_at
 from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.signed import Signed
 from hookmill.providers.schemes.template import Part, parts_of, pointed, text_of
@@ -68,7 +69,8 @@ def body_cases(good: Delivery, reasons: frozenset[Reason]) -> Iterator[Case]:
                    reasons=reasons)  # fmt: skip
     for what, changed in (
         ("empty", b""), ("without its first byte", body[1:]), ("without its last", body[:-1]),
-        ("half", body[: len(body) // 2]), ("twice", body + body), ("with a space behind", body + b" "),
+        ("half", body[: len(body) // 2]), ("twice", body + body),
+        ("with a space behind", body + b" "),
         ("with a line's end behind", body + b"\n"), ("with a space before", b" " + body),
         ("with a byte order mark", b"\xef\xbb\xbf" + body), ("written anew", _rewritten(body)),
         ("with a key more", body[:1] + b'"zz":1,' + body[1:]),
@@ -99,7 +101,7 @@ def _header_cases(good: Delivery, name: str) -> Iterator[Case]:
 
 
 def _exchanged(good: Delivery, names: list[str]) -> Iterator[Case]:
-    for one, other in zip(names, names[1:], strict=False):
+    for one, other in itertools.pairwise(names):
         a, b = good.header(one) or "", good.header(other) or ""
         if a != b:
             changed = with_header(with_header(good, one, b), other, a)
@@ -110,7 +112,8 @@ def _query_cases(good: Delivery, name: str) -> Iterator[Case]:
     pairs = parse_qsl(good.query, keep_blank_values=True)
     rest = [pair for pair in pairs if pair[0] != name]
     value = dict(pairs).get(name, "")
-    for what, changed in (("altered", [(name, value + "0")]), ("absent", []), ("empty", [(name, "")]),
+    for what, changed in (("altered", [(name, value + "0")]), ("absent", []),
+                          ("empty", [(name, "")]),
                           ("twice", [(name, value), (name, value)]),
                           ("another", [(name, value[::-1] + "x")])):  # fmt: skip
         query = urlencode([*rest, *changed])
@@ -137,7 +140,7 @@ def _param_cases(scheme: Signed, good: Delivery, name: str) -> Iterator[Case]:
 def _field_cases(scheme: Signed, good: Delivery, part: Part, parts: list[Part]) -> Iterator[Case]:
     where = [""]
     if scheme.each:
-        where = [pointer for pointer, _ in items_at(good.body, scheme.each, pointers=True)]
+        where = [pointer for pointer, _ in placed_items(good.body, scheme.each)]
     for base in where:
         pointer = base + part.name
         value = pointed(parse_json(good.body), pointer)
@@ -197,13 +200,14 @@ def token_cases(bench: Bench, step: Step) -> Iterator[Case]:
     for what, values in (
         ("absent", ()), ("empty", ("",)), ("twice", (value, value)), ("cut", (value[:-1],)),
         ("longer", (value + "x",)), ("halved", (value[: len(value) // 2],)),
-        ("with a word more", (value + " x",)), ("with a word before", ("x " + value,)), ("only its word", (scheme.word or "x",)),
+        ("with a word more", (value + " x",)), ("with a word before", ("x " + value,)),
+        ("only its word", (scheme.word or "x",)),
         ("swapped in case", (front + credential.swapcase(),)), ("after another", ("x", value)),
     ):  # fmt: skip
         yield Case("credential", f"{name} {what}", with_header(good, name, *values), reasons=STATIC)
     if scheme.word:
-        yield Case("credential", "its word in upper case",
-                   with_header(good, name, f"{scheme.word.upper()} {credential}"), True)  # fmt: skip
+        upper = with_header(good, name, f"{scheme.word.upper()} {credential}")
+        yield Case("credential", "its word in upper case", upper, True)
         for word in ("Bearer2", scheme.word + "s"):
             yield Case("credential", f"the word {word}",
                        with_header(good, name, f"{word} {credential}"), reasons=STATIC)  # fmt: skip
@@ -243,7 +247,12 @@ def jwt_cases(bench: Bench, step: Step) -> Iterator[Case]:
             yield Case("algorithm confusion", f"signed with {algorithm}",
                        _token(good, scheme, made),
                        reasons=frozenset({Reason.TOKEN_ALGORITHM}))  # fmt: skip
-    for what, body in (("nothing", b""), ("a list", b"[]"), ("no token", b"{}"), ("cut", good.body[:-1])):
+    for what, body in (
+        ("nothing", b""),
+        ("a list", b"[]"),
+        ("no token", b"{}"),
+        ("cut", good.body[:-1]),
+    ):
         yield Case("truncation", f"a body of {what}", with_body(good, body),
                    reasons=frozenset({Reason.MALFORMED_ENVELOPE}))  # fmt: skip
 

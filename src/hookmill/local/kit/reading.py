@@ -39,9 +39,7 @@ def story_outcomes(bench: Bench, stories: list[Story]) -> Iterator[Outcome]:
         for step in story:
             delivery = bench.delivery(step)
             items = bench.pack.identify(delivery, bench.options)
-            again = bench.pack.identify(
-                bench.delivery(step, at_us=AT_US + RETRY_US), bench.options
-            )
+            again = bench.pack.identify(bench.delivery(step, at_us=AT_US + RETRY_US), bench.options)
             yield _told("identity", _stable(items, again), step)
             for item in items:
                 key = (item.event_id, item.event_type)
@@ -82,7 +80,9 @@ def _becomes(
             return
         becomes.append(f"{draft.kind}.{draft.status}")
         same = draft.subject == item.subject
-        yield _told("identity", None if same else f"subject {draft.subject} is {item.subject}", step)
+        yield _told(
+            "identity", None if same else f"subject {draft.subject} is {item.subject}", step
+        )
     ok = step.becomes in becomes
     yield _told("normalization", None if ok else f"becomes {', '.join(becomes)}", step)
     yield _told("schema", through_stages(bench, delivery), step)
@@ -105,7 +105,8 @@ def odd_bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
     """The body cut, emptied, nested, and with each of its values exchanged for odd ones."""
     for what, odd in (("nothing", b""), ("null", b"null"), ("a list", b"[]"), ("an object", b"{}"),
                       ("a number", b"1.5e400"), ("not UTF-8", b'{"id":"\xff"}'),
-                      ("nested", b'{"a":' * 150 + b"1" + b"}" * 150), ("twice", body + body)):  # fmt: skip
+                      ("nested", b'{"a":' * 150 + b"1" + b"}" * 150),
+                      ("twice", body + body)):  # fmt: skip
         yield f"a body that is {what}", odd
     for place in range(0, len(body), max(1, len(body) // 40)):
         yield f"a body cut at byte {place}", body[:place]
@@ -149,8 +150,10 @@ def through_stages(bench: Bench, delivery: Delivery) -> str | None:
     The event is decoded by the struct that its published schema is made of, so what comes through
     is valid by it.
     """
-    endpoint = Endpoint(name="trial", pack=bench.pack, options=bench.options,
-                        tolerance_secs=bench.tolerance_secs, dedup_window_secs=1, mode=None)  # fmt: skip
+    endpoint = Endpoint(
+        name="trial", pack=bench.pack, options=bench.options, mode=None,
+        tolerance_secs=bench.tolerance_secs, dedup_window_secs=1,
+    )  # fmt: skip
     stage = Normalize({"trial": endpoint}, raw_topic="raw", to="events")
     secret = bench.terms().secrets[0]
     try:

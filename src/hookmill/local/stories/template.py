@@ -51,9 +51,7 @@ def filled(text: StoryText, rng: random.Random, at_us: int) -> Story:
                 body=PLACEHOLDER.sub(value, step.body).encode(),
                 message_id=message_id,
                 becomes=step.becomes,
-                headers={
-                    name: PLACEHOLDER.sub(value, each) for name, each in step.headers.items()
-                },
+                headers={name: PLACEHOLDER.sub(value, each) for name, each in step.headers.items()},
             )
         )
     return tuple(steps)

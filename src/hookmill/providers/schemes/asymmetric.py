@@ -28,7 +28,11 @@ from hookmill.providers.schemes.template import Source
 RSA_BITS_MIN = 2048
 SIGNATURES_MAX = 8
 """How many signatures of one request are tried: each costs far more than an HMAC."""
-_DIGESTS = {"sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512}
+_DIGESTS: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
+    "sha256": hashes.SHA256,
+    "sha384": hashes.SHA384,
+    "sha512": hashes.SHA512,
+}
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -180,7 +184,7 @@ def _pinned(raw: bytes) -> Pinned:
         public = serialization.load_der_public_key(raw)
         bounds: tuple[datetime | None, datetime | None] = (None, None)
     else:
-        public = certificate.public_key()  # type: ignore[assignment]  # any kind; checked below
+        public = certificate.public_key()
         bounds = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     if not isinstance(public, PublicKey):
         raise ValueError("the key is neither RSA nor of an elliptic curve")

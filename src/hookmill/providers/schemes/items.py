@@ -1,6 +1,6 @@
 """Finds the items in a body that holds several, as the exact bytes they were sent as."""
 
-from typing import Any, Literal, overload
+from typing import Any
 
 import msgspec
 
@@ -15,14 +15,16 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-@overload
-def items_at(body: bytes, path: str) -> list[bytes]: ...
-@overload
-def items_at(body: bytes, path: str, *, pointers: Literal[True]) -> list[tuple[str, bytes]]: ...
-def items_at(
-    body: bytes, path: str, *, pointers: bool = False
-) -> list[bytes] | list[tuple[str, bytes]]:
+def items_at(body: bytes, path: str) -> list[bytes]:
     """The items at a path such as `/items/*/item`, `*` standing for every place of a list.
+
+    Raises UnparseableBody where the body is not JSON, or has not that shape all through.
+    """
+    return [raw for _, raw in placed_items(body, path)]
+
+
+def placed_items(body: bytes, path: str) -> list[tuple[str, bytes]]:
+    """The items at such a path, each with its own pointer.
 
     Raises UnparseableBody where the body is not JSON, or has not that shape all through.
     """
@@ -30,7 +32,7 @@ def items_at(
     found = [("", body.removeprefix(b"\xef\xbb\xbf"))]
     for step in path.split("/")[1:]:
         found = [each for pointer, raw in found for each in _below(pointer, raw, step)]
-    return found if pointers else [raw for _, raw in found]
+    return found
 
 
 def one_item(body: bytes, path: str, item: bytes, keep: tuple[str, ...]) -> bytes:

@@ -15,7 +15,7 @@ from hookmill.core.delivery import Delivery, Secret
 from hookmill.core.errors import Reason, Refused, UnparseableBody
 from hookmill.core.parse import exact_number, parse_json
 from hookmill.providers.schemes.encoding import decoded, encoded
-from hookmill.providers.schemes.items import items_at, set_at
+from hookmill.providers.schemes.items import items_at, placed_items, set_at
 from hookmill.providers.schemes.moments import TimeUnit, epoch_us, written
 from hookmill.providers.schemes.scheme import Place, Scheme
 from hookmill.providers.schemes.template import (
@@ -45,7 +45,7 @@ class Signed(Scheme, frozen=True, kw_only=True):
     tolerance_secs: int | None = None
     """How far the time may be off, both ways; None: as far as it likes, unless the endpoint
     says."""
-    require: dict[str, str] = {}
+    require: dict[str, str] = {}  # noqa: RUF012  # msgspec copies it
     """Headers that must have that value, such as the name of an algorithm."""
     each: str = ""
     """Where the body is a list of items that are signed one by one: `/items/*/item`. Field
@@ -285,7 +285,7 @@ class Signed(Scheme, frozen=True, kw_only=True):
             return whole._placed(item, self._label(text, source), headers, {})
 
         value = parse_json(body)
-        for pointer, item in items_at(body, self.each, pointers=True):
+        for pointer, item in placed_items(body, self.each):
             set_at(value, pointer, parse_json(one(item)))
         return msgspec.json.encode(value, enc_hook=exact_number)
 

@@ -3,9 +3,10 @@
 An expression is `/a/pointer` into the body's JSON (RFC 6901), `header:NAME`, `query:NAME`,
 `form:NAME`, `param:LABEL` (of the signature header), `option:NAME`, `outer:/a/pointer` (into the
 whole delivery, where the body is one item of it), or one of the words `body`, `body_hash`
-(SHA-256, hex), `crc32` (of the body, decimal), `message_id`, `time`, `word`, `status`, `key`. A template is text with expressions in braces: `{header:id}.{time}.{body}`; with
-`?` at its end an absent one counts as empty, `{=text}` is the text itself, and what stands in
-square brackets is left out where a part of it is absent: `[id:{query:data.id};]ts:{param:ts};`.
+(SHA-256, hex), `crc32` (of the body, decimal), `message_id`, `time`, `word`, `status`, `key`.
+A template is text with expressions in braces: `{header:id}.{time}.{body}`; with `?` at its end an
+absent one counts as empty, `{=text}` is the text itself, and what stands in square brackets is
+left out where a part of it is absent: `[id:{query:data.id};]ts:{param:ts};`.
 """
 
 import hashlib
