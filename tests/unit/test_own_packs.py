@@ -172,7 +172,8 @@ def test_an_endpoint_chooses_a_variant_of_the_scheme() -> None:
 
     assert signed.headers["verif-hash"] == "s"
     assert pack.evidence(delivery, v3) == {"scheme": "static"}
-    assert "x-signature" in pack.sign(
-        b"{}", secret="s", message_id="m", at_us=0, options=plain
-    ).headers
+    assert (
+        "x-signature"
+        in pack.sign(b"{}", secret="s", message_id="m", at_us=0, options=plain).headers
+    )
     assert dict(pack.example_options) == {"region": "eu"}

@@ -265,9 +265,7 @@ def pem(private: rsa.RSAPrivateKey) -> str:
 def public_pem(private: rsa.RSAPrivateKey) -> str:
     return (
         private.public_key()
-        .public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode()
     )
 

@@ -117,8 +117,9 @@ class Traffic:
         self, simulator: Simulator, endpoint: str, name: str, step: Step, *, forged: bool = False
     ) -> Attempt:
         began = self._tick()
-        secret = simulator.target.pack.example_secret(FORGER) if forged else None
-        request = signed(simulator.target, step, at_us=self._now_us(), secret=secret)
+        target = simulator.target
+        secret = target.pack.example_secret(FORGER, target.options) if forged else None
+        request = signed(target, step, at_us=self._now_us(), secret=secret)
         result = await simulator.post(step, request)
         attempt = Attempt(
             step=name,

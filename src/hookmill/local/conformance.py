@@ -44,6 +44,7 @@ from hookmill.local.kit.specimen import (
     stories_told,
 )
 from hookmill.local.stories.story import Step
+from hookmill.providers.declared import DeclaredPack
 from hookmill.providers.pack import Options, Pack, Terms
 from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.mac import Hash, Hmac
@@ -69,15 +70,27 @@ def examine(pack: Pack, options: object = None, fixtures: Path | None = None) ->
     """Try the pack; `options` as an endpoint would have them, by default those of its fixtures,
     else those that it can be tried with. Raises ConfigurationError for a broken fixture."""
     found = folder(fixtures)
+    chosen = trial_options(pack, found.options) if options is None else options
+    outcomes = list(_outcomes(bench(pack, chosen), found))
     if options is None:
-        options = trial_options(pack, found.options)
-    outcomes = list(_outcomes(bench(pack, options), found))
+        outcomes += _of_variants(pack, fixtures)
     problems = [f"{each.group}: {each.problem}" for each in outcomes if each.problem is not None]
     return Conformance(
         len(outcomes),
         list(dict.fromkeys(problems))[:PROBLEMS_MAX],
         dict(sorted(Counter(each.group for each in outcomes).items())),
     )
+
+
+def _of_variants(pack: Pack, fixtures: Path | None) -> Iterator[Outcome]:
+    """The other schemes of the pack; a variant's own fixtures lie in a folder called as it."""
+    variants = pack.declaration.variants if isinstance(pack, DeclaredPack) else {}
+    for name in variants:
+        found = folder(fixtures / name if fixtures else None)
+        options = trial_options(pack, {**found.options, "variant": name})
+        for each in _outcomes(bench(pack, options), found):
+            problem = None if each.problem is None else f"variant {name}: {each.problem}"
+            yield Outcome(each.group, problem)
 
 
 def trial_options(pack: Pack, given: dict[str, Any]) -> Options:
@@ -89,11 +102,15 @@ def trial_options(pack: Pack, given: dict[str, Any]) -> Options:
 
 
 def _outcomes(tried: Bench, found: Folder) -> Iterator[Outcome]:
-    stories = stories_told(tried.pack)
+    told = [[step for step in story if _signable(tried, step)]
+            for story in stories_told(tried.pack)]  # fmt: skip
+    stories = [tuple(story) for story in told if story]
     steps = _distinct([step for story in stories for step in story])
-    steps += [_step(each) for each in found.fixtures if _signable(tried, each)]
+    if not isinstance(tried.pack.scheme(tried.options), Jwt):  # there the signature is the body
+        more = [_step(each) for each in found.fixtures]
+        steps += [step for step in more if _signable(tried, step)]
     if not steps:
-        yield Outcome("stories", "neither stories nor fixtures: nothing was tried")
+        yield Outcome("stories", "no story and no fixture can be signed: nothing was tried")
         return
     for number, step in enumerate(steps):
         deep = number < DEEP_STEPS
@@ -221,19 +238,17 @@ def _step(fixture: Fixture) -> Step:
                 headers={})  # fmt: skip
 
 
-def _signable(tried: Bench, fixture: Fixture) -> bool:
-    """Whether a fixture's body can be signed anew: not where the signature lies in it."""
-    if isinstance(tried.pack.scheme(tried.options), Jwt):
-        return False
+def _signable(tried: Bench, step: Step) -> bool:
+    """Whether a body can be signed: not where a field that is signed is not in it."""
     try:
-        tried.delivery(_step(fixture))
+        tried.delivery(step)
     except (Refused, UnparseableBody, ValueError, TypeError):
         return False
     return True
 
 
 def _fixtures(tried: Bench, found: Folder) -> Iterator[Outcome]:
-    secrets = [Secret(name, tried.pack.key(text)) for name, text in found.secrets]
+    secrets = [Secret(name, tried.pack.key(text, tried.options)) for name, text in found.secrets]
     for fixture in found.fixtures:
         at_us = signed_at_us(tried, fixture)
         delivery = fixture.delivery(at_us)
@@ -263,7 +278,7 @@ def _vectors(tried: Bench, found: Folder) -> Iterator[Outcome]:
         delivery = fixture.delivery(signed_at_us(tried, fixture))
         options = trial_options(tried.pack, vector.get("options", {}))
         for text, taken in ((vector["secret"], True), (tried.texts[FORGER], False)):
-            terms = Terms(secrets=[Secret("its own", tried.pack.key(text))],
+            terms = Terms(secrets=[Secret("its own", tried.pack.key(text, options))],
                           tolerance_secs=tried.tolerance_secs, options=options)  # fmt: skip
             try:
                 tried.pack.verify(delivery, terms)

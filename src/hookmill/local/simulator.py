@@ -92,7 +92,7 @@ class Simulator:
         self._session = session
         self._now_us = now_us
         self._time_scale = time_scale
-        self._wrong = target.pack.example_secret(FORGER)
+        self._wrong = target.pack.example_secret(FORGER, target.options)
 
     async def deliver(self, step: Step) -> Result:
         """Deliver as the provider does: again and again until its success answer, or the

@@ -161,7 +161,8 @@ class DeclaredPack(Pack):
         return self._shapes.get(row.shape or row.kind, self.declaration.default)
 
     def _item(self, body: bytes, headers: Mapping[str, Sequence[str]], options: Any) -> Item:
-        kept = {name: headers[name] for name in self._kept if name in headers}
+        names = (*self.keep_headers, *self.scheme(options).evidence_headers)
+        kept = {name: headers[name] for name in names if name in headers}
         try:
             told = self.tell(body, options, kept)
         except UnparseableBody:
@@ -171,10 +172,6 @@ class DeclaredPack(Pack):
             return Item(body, found or body_hash(body), word or "")
         event_id = told.source.first(told.shape.event_id or ()) or body_hash(body)
         return Item(body, event_id, told.word or "", self.subject(told))
-
-    @property
-    def _kept(self) -> tuple[str, ...]:
-        return (*self.keep_headers, *self.signed_headers)
 
     def subject(self, told: Told) -> str | None:
         """What the event's order is kept by."""

@@ -64,7 +64,7 @@ def secrets_of(endpoint: Endpoint, texts: Sequence[tuple[str, str]]) -> list[Sec
     found = []
     for name, text in texts:
         try:
-            found.append(Secret(name, endpoint.pack.key(text)))
+            found.append(Secret(name, endpoint.pack.key(text, endpoint.options)))
         except ValueError as error:
             raise ConfigurationError(
                 f"endpoints.{endpoint.name}: secret '{name}': {error}"

@@ -124,13 +124,13 @@ class Pack(ABC):
         """Raise ValueError, in words an operator can act on, if the options cannot serve."""
         return
 
-    def key(self, text: str) -> bytes:
+    def key(self, text: str, options: Any = None) -> bytes:
         """The key that a secret's text stands for; raises ValueError if it is none."""
-        return self._plain_scheme.key(text)
+        return self.scheme(options).key(text)
 
-    def example_secret(self, name: str) -> str:
+    def example_secret(self, name: str, options: Any = None) -> str:
         """A secret of the provider's form for trials, another for each name."""
-        return self._plain_scheme.example_secret(name)
+        return self.scheme(options).example_secret(name)
 
     def verify(self, delivery: Delivery, terms: Terms) -> Secret:
         """Return the live secret that proves the sender; raise Refused if none does."""

@@ -120,7 +120,7 @@ def _wrong_algorithms(
 ) -> Iterator[Case]:
     group = "algorithm confusion"
     if isinstance(scheme, Asymmetric):
-        key = bench.pack.key(bench.texts[LIVE])
+        key = bench.pack.key(bench.texts[LIVE], bench.options)
         pem = bench.texts[LIVE].encode()
         for what, secret in (("its DER", key), ("its PEM", pem)):
             confused = Hmac(signature=scheme.signature, signed=scheme.signed)

@@ -8,7 +8,7 @@ import msgspec
 from hookmill.core.errors import ConfigurationError, Refused, UnparseableBody
 from hookmill.local.conformance import signed_at_us, trial_options
 from hookmill.local.kit.reading import draft_of
-from hookmill.local.kit.specimen import AT_US, bench, folder
+from hookmill.local.kit.specimen import AT_US, LIVE, bench, folder
 from hookmill.providers.pack import Pack
 
 
@@ -17,12 +17,12 @@ def record(pack: Pack, path: Path) -> Iterator[Path]:
     becomes where that is not written. Yields the files; overwrites none."""
     secrets = path / "secrets.json"
     if not secrets.is_file():
-        text = pack.example_secret("fixtures")
+        text = pack.example_secret("fixtures", trial_options(pack, {}))
         _write(secrets, {"secrets": [{"name": "main", "text": text}], "options": {}})
         yield secrets
     found = folder(path)
     tried = bench(pack, trial_options(pack, found.options))
-    text = found.secrets[0][1] if found.secrets else pack.example_secret("fixtures")
+    text = found.secrets[0][1] if found.secrets else tried.texts[LIVE]
     for fixture in found.fixtures:
         headers = path / f"{fixture.name}.headers.json"
         if not headers.is_file():

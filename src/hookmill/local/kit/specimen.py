@@ -37,7 +37,10 @@ class Bench(msgspec.Struct, frozen=True):
 
     def terms(self, *names: str) -> Terms:
         """Under what deliveries are verified: by default with both secrets."""
-        secrets = [Secret(name, self.pack.key(self.texts[name])) for name in names or (OLD, LIVE)]
+        secrets = [
+            Secret(name, self.pack.key(self.texts[name], self.options))
+            for name in names or (OLD, LIVE)
+        ]
         return Terms(secrets=secrets, tolerance_secs=self.tolerance_secs, options=self.options)
 
     def request(self, step: Step, *, by: str = LIVE, at_us: int = AT_US) -> SignedRequest:
@@ -54,7 +57,9 @@ class Bench(msgspec.Struct, frozen=True):
 
 def bench(pack: Pack, options: Any) -> Bench:
     """The pack with secrets made for the trial."""
-    return Bench(pack, options, {name: pack.example_secret(name) for name in (OLD, LIVE, FORGER)})
+    return Bench(
+        pack, options, {name: pack.example_secret(name, options) for name in (OLD, LIVE, FORGER)}
+    )
 
 
 def arrived(request: SignedRequest, at_us: int = AT_US) -> Delivery:
