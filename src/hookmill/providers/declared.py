@@ -55,6 +55,7 @@ class DeclaredPack(Pack):
         self.about = declaration.about
         self.setup = declaration.setup
         self.events = _events(declaration)
+        self.says_mode = declaration.mode is not None
         self.options = _options(declaration)
         self.dedup_window_secs = declaration.dedup_window_secs
         self.answer_deadline_secs = declaration.answer_deadline_secs

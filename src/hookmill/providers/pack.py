@@ -69,6 +69,8 @@ class Pack(ABC):
     """The configuration to paste, TOML; empty: the shortest that works."""
     events: Mapping[str, str]
     """Their word to our type, for `hookmill providers show`."""
+    says_mode: bool = False
+    """Whether its events say themselves that they are live or test."""
     options: type[Options] = Options
     dedup_window_secs: int = KEEP_30_DAYS_SECS
     answer_deadline_secs: float = 15.0
