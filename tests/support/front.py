@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -18,6 +19,7 @@ from hookmill.ingress.protocol import Server
 from hookmill.ingress.server import Door, Ingress
 from hookmill.kafka.appender import Appender
 from hookmill.providers.endpoint import build
+from hookmill.providers.pack import Pack
 from support.brokers import BrokerLog
 
 PARTITIONS = 3
@@ -37,7 +39,7 @@ def now_us() -> int:
 class Front:
     """A running ingress, and the means to look behind it."""
 
-    def __init__(self, log: BrokerLog, limits: options.Ingress) -> None:
+    def __init__(self, log: BrokerLog, limits: options.Ingress, packs: Sequence[Pack] = ()) -> None:
         self.log = log
         self.limits = limits
         self.appender = Appender(
@@ -48,6 +50,7 @@ class Front:
         doors = {
             "shop": self._door("shop", "yoco", YOCO_SECRET),
             "invoices": self._door("invoices", "rehive", REHIVE_SECRET),
+            **{pack.name: self._own_door(pack) for pack in packs},
         }
         self.ingress = Ingress(limits, doors, self.appender, names=log.names, now_us=now_us)
         self.server = Server(self.ingress, limits)
@@ -57,6 +60,11 @@ class Front:
     def _door(self, name: str, provider: str, text: str) -> Door:
         endpoint = build(name, options.Endpoint(provider=provider))
         secret = Secret("main", endpoint.pack.key(text))
+        return Door(endpoint, lambda: [secret], self.limits)
+
+    def _own_door(self, pack: Pack) -> Door:
+        endpoint = build(pack.name, options.Endpoint(provider=pack.name), {pack.name: pack})
+        secret = Secret("main", endpoint.pack.key(pack.example_secret("main")))
         return Door(endpoint, lambda: [secret], self.limits)
 
     async def start(self) -> None:

@@ -144,7 +144,7 @@ def test_the_statuses_are_those_of_the_design() -> None:
         "transfer": "pending succeeded failed reversed",
         "subscription": "created renewed renewal_failed updated cancelled expired",
         "dispute": "opened won lost",
-        "other": "unrecognized login review",
+        "other": "unrecognized login review notified",
     }
 
 

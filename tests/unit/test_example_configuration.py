@@ -28,6 +28,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "local": options.Local,
     "ingress": options.Ingress,
     "log": options.Log,
+    "providers": options.Providers,
     r"endpoints\.[\w-]+": options.Endpoint,
     r"endpoints\.[\w-]+\.secrets": options.SecretSource,
     r"handlers\.[\w-]+": options.Handler,
@@ -37,7 +38,16 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     r"routes\.match\.metadata\.[\w-]+": options.MetadataMatch,
 }
 SHOWN_AS_TABLES = {
-    Configuration: {"kafka", "local", "ingress", "log", "endpoints", "handlers", "routes"},
+    Configuration: {
+        "kafka",
+        "local",
+        "ingress",
+        "log",
+        "providers",
+        "endpoints",
+        "handlers",
+        "routes",
+    },
     options.Route: {"match"},
     options.Match: {"amount", "metadata"},
 }
@@ -96,6 +106,7 @@ def is_fixed(line: Line) -> bool:
     """Whether its table is there once, so that the value shown can be the default itself."""
     return line.struct in (
         Configuration, options.Kafka, options.Local, options.Ingress, options.Log,
+        options.Providers,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from hookmill.core.ids import body_hash
 from hookmill.core.record import Output, Record
 from hookmill.providers.endpoint import Endpoint, build
 from hookmill.providers.pack import Draft, Pack, SignedRequest, Terms
+from hookmill.providers.schemes.token import Token
 from hookmill.stages.accept import accept
 from hookmill.stages.headers import dedup_key
 
@@ -27,11 +28,15 @@ class Several(Pack):
     title = "Several"
     events: ClassVar[dict[str, str]] = {}
 
+    def scheme(self, options: Any) -> Token:
+        """A static one: its evidence is its name."""
+        return Token(header="authorization")
+
     def verify(self, delivery: Delivery, terms: Terms) -> Secret:
         """Not asked here."""
         raise NotImplementedError
 
-    def identify(self, delivery: Delivery) -> tuple[Item, ...]:
+    def identify(self, delivery: Delivery, options: Any = None) -> tuple[Item, ...]:
         """`id:type:subject`, each may be empty."""
         found = []
         for line in delivery.body.split(b"\n"):
@@ -39,7 +44,7 @@ class Several(Pack):
             found.append(Item(line, event_id, event_type, subject or None))
         return tuple(found)
 
-    def normalize(self, body: bytes, options: Any) -> Draft:
+    def normalize(self, body: bytes, options: Any, headers: Any = None) -> Draft:
         """Not asked here."""
         raise NotImplementedError
 

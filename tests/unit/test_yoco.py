@@ -22,7 +22,7 @@ from hookmill.core.parse import Number
 from hookmill.core.resource import TERMINAL_RANK, Change
 from hookmill.local.stories import yoco as told
 from hookmill.providers.pack import Draft, Terms
-from hookmill.providers.yoco import Yoco
+from hookmill.providers.registry import PACKS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "yoco"
 CASES = sorted(
@@ -32,7 +32,7 @@ VECTORS = json.loads((FIXTURES / "vectors.json").read_text())
 TEXT = json.loads((FIXTURES / "secrets.json").read_text())["secrets"][0]["text"]
 SAMPLE = (FIXTURES / "payment_succeeded.json").read_bytes()
 
-PACK = Yoco()
+PACK = PACKS["yoco"]
 OPTIONS = PACK.options()
 MAIN = Secret("main", base64.b64decode(TEXT.removeprefix("whsec_")))
 TERMS = Terms(secrets=[MAIN], tolerance_secs=PACK.tolerance_secs, options=OPTIONS)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import aiohttp
 
 from hookmill.chaos.history import Attempt
-from hookmill.local.simulator import WRONG_SECRET, Simulator, Target, signed, stories_of
+from hookmill.local.simulator import FORGER, Simulator, Target, signed, stories_of
 from hookmill.local.stories.story import Step
 
 REQUEST_TIMEOUT_SECS = 12.0
@@ -72,7 +72,7 @@ class Traffic:
             Simulator(door[endpoint], session, now_us=self._now_us, time_scale=1.0)
             for door in self._doors
         ]
-        stories = stories_of(self._doors[0][endpoint].pack.name)
+        stories = stories_of(self._doors[0][endpoint].pack)
         told = 0
         while self._playing:
             told += 1
@@ -117,8 +117,9 @@ class Traffic:
         self, simulator: Simulator, endpoint: str, name: str, step: Step, *, forged: bool = False
     ) -> Attempt:
         began = self._tick()
-        secret = WRONG_SECRET if forged else None
-        request = signed(simulator.target, step, at_us=self._now_us(), secret=secret)
+        target = simulator.target
+        secret = target.pack.example_secret(FORGER, target.options) if forged else None
+        request = signed(target, step, at_us=self._now_us(), secret=secret)
         result = await simulator.post(step, request)
         attempt = Attempt(
             step=name,

@@ -12,7 +12,15 @@ from rich.progress import Progress
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import Setup, now_us
 from hookmill.core.errors import ConfigurationError
-from hookmill.local.simulator import Result, Simulator, Target, session, signed, stories_of
+from hookmill.local.simulator import (
+    Result,
+    Simulator,
+    Target,
+    addressed,
+    session,
+    signed,
+    stories_of,
+)
 from hookmill.local.stories.story import Step
 from hookmill.providers.registry import pack_named
 
@@ -31,7 +39,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def target(setup: Setup, provider: str, endpoint: str | None, url: str | None) -> Target:
     """Where to post; raises ConfigurationError where that is not clear."""
-    pack = pack_named(provider)
+    pack = pack_named(provider, setup.packs)
     named = [name for name, each in setup.endpoints.items() if each.pack.name == provider]
     if endpoint is None:
         if len(named) != 1:
@@ -60,7 +68,8 @@ def print_curl(target: Target, plan: Plan) -> None:
             f"-H {shlex.quote(f'{name}: {value}')}" for name, value in request.headers.items()
         ]
         body = shlex.quote(request.body.decode())
-        print(f"curl -sS {' '.join(headers)} --data-binary {body} {shlex.quote(target.url)}")
+        url = shlex.quote(str(addressed(target.url, request)))
+        print(f"curl -sS {' '.join(headers)} --data-binary {body} {url}")
 
 
 async def run(target: Target, plan: Plan, *, as_json: bool) -> bool:
@@ -92,7 +101,7 @@ async def run(target: Target, plan: Plan, *, as_json: bool) -> bool:
 
 def _steps(target: Target, plan: Plan) -> Iterator[Step]:
     chance = random.Random(plan.seed)
-    stories = stories_of(target.pack.name)
+    stories = stories_of(target.pack)
     steps: list[Step] = []
     while len(steps) < plan.count:
         steps += stories(chance, now_us())

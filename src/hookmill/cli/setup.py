@@ -19,6 +19,7 @@ from hookmill.handlers.registry import make
 from hookmill.kafka.client import Connection, connection
 from hookmill.kafka.topics import Wanted, wanted
 from hookmill.providers.endpoint import Endpoint, build_all, modes_of, secrets_of
+from hookmill.providers.registry import Packs, all_packs
 from hookmill.stages.route import Rule
 from hookmill.telemetry.logs import say
 
@@ -32,6 +33,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration, checked and joined. Secrets are read only by who needs them."""
 
     config: Configuration
+    packs: Packs
     endpoints: dict[str, Endpoint]
     rules: tuple[Rule, ...]
     names: pipeline.Names
@@ -99,12 +101,24 @@ def _tell_unreadable(problem: str) -> None:
     say("file_unreadable", error=problem)
 
 
+def load_packs(path: Path | None) -> Packs:
+    """The built-in packs and the configuration's own; raises ConfigurationError for a bad one."""
+    return packs_of(load(path, os.environ))
+
+
+def packs_of(config: Configuration) -> Packs:
+    """The packs that endpoints of this configuration can have."""
+    return all_packs(Path(config.providers.dir) if config.providers.dir else None)
+
+
 def load_setup(path: Path | None) -> Setup:
     """Read and check the configuration; raises ConfigurationError that says what to mend."""
     config = load(path, os.environ, modes_of=modes_of)
+    packs = packs_of(config)
     return Setup(
         config=config,
-        endpoints=build_all(config.endpoints),
+        packs=packs,
+        endpoints=build_all(config.endpoints, packs),
         rules=build_rules(config, tell=_tell_unreadable),
         names=pipeline.Names(config.kafka.namespace),
     )

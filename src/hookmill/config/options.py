@@ -108,6 +108,13 @@ class Endpoint(Section, frozen=True, kw_only=True):
     """What this provider pack lets one choose."""
 
 
+class Providers(Section, frozen=True, kw_only=True):
+    """Provider packs of one's own."""
+
+    dir: str | None = None
+    """A folder of their TOML files; `hookmill providers new` begins one."""
+
+
 class Handler(Section, frozen=True, kw_only=True):
     """What finally does something with an event, under a name."""
 
@@ -211,6 +218,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     kafka: Kafka = Kafka()
     local: Local = Local()
     ingress: Ingress = Ingress()
+    providers: Providers = Providers()
     endpoints: dict[Name, Endpoint] = {}
     handlers: dict[Name, Handler] = {}
     routes: tuple[Route, ...] = ()

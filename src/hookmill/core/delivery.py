@@ -4,16 +4,27 @@ import msgspec
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One HTTP request as it came. Header names are lower case, every repetition is kept."""
+    """One HTTP request as it came. Header names are lower case, every repetition is kept.
+
+    `query` is what stands behind `?` in the address, undecoded.
+    """
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
     received_at_us: int
+    query: str = ""
 
     def header(self, name: str) -> str | None:
         """The only value of that header; None where it is absent or sent more than once."""
         values = self.headers_named(name)
         return values[0] if len(values) == 1 else None
+
+    def headers_by_name(self) -> dict[str, list[str]]:
+        """Every value of every header."""
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            found.setdefault(name, []).append(value)
+        return found
 
     def headers_named(self, name: str) -> list[str]:
         """Every value of that header, in order."""

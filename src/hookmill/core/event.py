@@ -29,7 +29,7 @@ STATUSES: dict[str, tuple[str, ...]] = {
         "created", "renewed", "renewal_failed", "updated", "cancelled", "expired",
     ),
     "dispute": ("opened", "won", "lost"),
-    "other": ("unrecognized", "login", "review"),
+    "other": ("unrecognized", "login", "review", "notified"),
 }  # fmt: skip
 TYPES = tuple(f"{kind}.{status}" for kind, several in STATUSES.items() for status in several)
 

@@ -32,13 +32,23 @@ def from_epoch_us(epoch_us: int) -> str | None:
 
 def from_rfc3339(text: object) -> str | None:
     """A provider's RFC 3339 time as ours (digits beyond microseconds cut), or None."""
+    moment = _moment(text)
+    return None if moment is None else _text(moment)
+
+
+def rfc3339_epoch_us(text: object) -> int | None:
+    """A provider's RFC 3339 time in epoch microseconds, or None."""
+    moment = _moment(text)
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _moment(text: object) -> datetime | None:
     if not isinstance(text, str) or not _RFC3339.fullmatch(text):
         return None
     try:
-        moment = datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
+        return datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return _text(moment)
 
 
 def to_epoch_us(text: str) -> int | None:

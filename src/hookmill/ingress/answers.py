@@ -1,9 +1,12 @@
 """Every answer there is: a reason code becomes a status, a body and its headers."""
 
+from collections.abc import Mapping
+
 import msgspec
 from aiohttp import web
 
 from hookmill.core.errors import Reason
+from hookmill.providers.pack import Answer
 
 RETRY_AFTER_SECS = 1
 
@@ -42,23 +45,38 @@ BAD_HTTP = (
 """The whole answer where there is no request yet that aiohttp could answer."""
 
 
-def refused(reason: Reason) -> web.Response:
-    """The answer to a delivery that is not taken."""
-    status = STATUS[reason]
+def refused(
+    reason: Reason, *, statuses: Mapping[Reason, int] = {}, methods: str = "POST"
+) -> web.Response:
+    """The answer to a delivery that is not taken; `statuses` are those that a provider demands."""
+    status = statuses.get(reason, STATUS[reason])
     headers = {"content-type": _JSON, "server": SERVER}
     if status in (429, 503):
         headers["retry-after"] = str(RETRY_AFTER_SECS)
     if reason is Reason.METHOD_NOT_ALLOWED:
-        headers["allow"] = "POST"
+        headers["allow"] = methods
     response = web.Response(status=status, body=_BODIES[reason], headers=headers)
     if reason in (Reason.BODY_TOO_LARGE, Reason.DRAINING):
         response.force_close()
     return response
 
 
-def accepted(delivery_id: str) -> web.Response:
-    """The answer to a delivery that is kept."""
+def accepted(delivery_id: str, answer: Answer | None = None) -> web.Response:
+    """The answer to a delivery that is kept, in the provider's own words where it has some."""
+    if answer is not None:
+        response = in_their_words(answer)
+        response.headers[DELIVERY_HEADER] = delivery_id
+        return response
     body = b'{"status":"accepted","delivery":"%s"}' % delivery_id.encode()
     return web.Response(
         body=body, headers={"content-type": _JSON, "server": SERVER, DELIVERY_HEADER: delivery_id}
+    )
+
+
+def in_their_words(answer: Answer) -> web.Response:
+    """An answer that the provider demands."""
+    return web.Response(
+        status=answer.status,
+        body=answer.body.encode(),
+        headers={"content-type": answer.content_type, "server": SERVER},
     )

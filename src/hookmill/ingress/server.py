@@ -102,10 +102,14 @@ class Ingress:
         label = door.endpoint.name if door else NO_ENDPOINT
         try:
             response = await self._admitted(request, door, label)
-            outcome = "accepted"
+            outcome = "accepted" if answers.DELIVERY_HEADER in response.headers else "handshake"
         except Refused as error:
             outcome = error.reason.value
-            response = answers.refused(error.reason)
+            response = answers.refused(
+                error.reason,
+                statuses=door.endpoint.pack.refusal_statuses if door else {},
+                methods=_methods(door),
+            )
         except BodyIncomplete:
             outcome = "body_incomplete"
             response = answers.refused(Reason.MALFORMED_ENVELOPE)
@@ -152,7 +156,7 @@ class Ingress:
     ) -> web.Response:
         deadline = asyncio.get_running_loop().time() + door.append_secs
         _check_form(request, door.endpoint)
-        if not self._keeper.available:
+        if request.method == "POST" and not self._keeper.available:
             raise Refused(Reason.BROKER_UNAVAILABLE)
         body = await read_body(
             request,
@@ -160,16 +164,23 @@ class Ingress:
             timeout_secs=self._options.body_timeout_secs,
             hold=hold,
         )
-        delivery = Delivery(_headers(request), body, self._now_us())
+        delivery = Delivery(_headers(request), body, self._now_us(), _query(request))
+        pack, terms = door.endpoint.pack, door.endpoint.terms(door.secrets())
+        if request.method in pack.handshake_methods:
+            answer = pack.handshake(delivery, request.method, terms)
+            if answer is not None:
+                return answers.in_their_words(answer)
+        if request.method != "POST":
+            raise Refused(Reason.METHOD_NOT_ALLOWED)
         delivery_id = uuid7(delivery.received_at_us, os.urandom(8))
         try:
-            secret = door.endpoint.pack.verify(delivery, door.endpoint.terms(door.secrets()))
+            secret = pack.verify(delivery, terms)
         except Refused as error:
             self._keep_rejected(request, door, delivery, delivery_id, error.reason)
             raise
         await self._keep(delivery, delivery_id, door.endpoint, secret, deadline)
         say("delivery_accepted", endpoint=door.endpoint.name, delivery=delivery_id)
-        return answers.accepted(delivery_id)
+        return answers.accepted(delivery_id, pack.accepted_answer)
 
     async def _keep(
         self, delivery: Delivery, delivery_id: str, endpoint: Endpoint, secret: Secret,
@@ -245,7 +256,7 @@ class Ingress:
 def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
     if request.version not in (HttpVersion10, HttpVersion11):
         raise BodyIncomplete("the parser lets other versions pass")
-    if request.method != "POST":
+    if request.method not in {"POST", *endpoint.pack.handshake_methods}:
         raise Refused(Reason.METHOD_NOT_ALLOWED)
     if sum(len(name) + len(value) for name, value in request.raw_headers) > HEAD_BYTES_MAX:
         raise Refused(Reason.MALFORMED_ENVELOPE)
@@ -260,6 +271,15 @@ def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type in endpoint.pack.content_types_excluded:
         raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
+
+
+def _methods(door: Door | None) -> str:
+    return ", ".join(sorted({"POST", *(door.endpoint.pack.handshake_methods if door else ())}))
+
+
+def _query(request: web.BaseRequest) -> str:
+    """What was sent behind `?`, as it was sent: a signature may cover it."""
+    return request.raw_path.partition("#")[0].partition("?")[2]
 
 
 def _headers(request: web.BaseRequest) -> tuple[tuple[str, str], ...]:

@@ -87,7 +87,7 @@ class _Player:
 
     async def play(self) -> list[Played]:
         """Stories, redeliveries, late statuses, forgeries, and what no provider would send."""
-        stories = stories_of(self._target.pack.name)
+        stories = stories_of(self._target.pack)
         for number in range(STORIES_PER_ENDPOINT):
             steps = list(stories(self._chance, self._now_us()))
             if number == 0 and len(steps) > 1:

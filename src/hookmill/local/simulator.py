@@ -4,16 +4,22 @@ import asyncio
 import random
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import aiohttp
 import msgspec
+from yarl import URL
 
+from hookmill.core.errors import ConfigurationError
 from hookmill.local.stories.story import Step, Story
+from hookmill.local.stories.template import stories_from
+from hookmill.providers.declared import DeclaredPack
 from hookmill.providers.pack import Pack, SignedRequest
 
 REQUEST_TIMEOUT_SECS = 30.0
-WRONG_SECRET = "whsec_d3Jvbmctc2VjcmV0LW9mLWEtZm9yZ2VyLTAwMDAw"
+FORGER = "a forger"
+"""The name of the secret that forgeries are signed with: no endpoint's."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +48,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return 200 <= self.status < 300
 
 
-def stories_of(provider: str) -> Callable[[random.Random, int], Story]:
-    """The provider's stories: given a generator of chance and a time, one life of a payment."""
-    module = import_module(f"hookmill.local.stories.{provider}")
-    found: Callable[[random.Random, int], Story] = module.stories
+def stories_of(pack: Pack) -> Callable[[random.Random, int], Story]:
+    """The provider's stories: given a generator of chance and a time, one life of a payment.
+
+    They are those of the pack's own file, else of the module called as the pack.
+    """
+    if isinstance(pack, DeclaredPack) and pack.declaration.stories:
+        return stories_from(pack.declaration.stories)
+    name = f"hookmill.local.stories.{pack.name}"
+    if find_spec(name) is None:
+        raise ConfigurationError(
+            f"nothing to tell of {pack.title}: its pack has no [[stories]] (see "
+            "`hookmill providers new`)"
+        )
+    found: Callable[[random.Random, int], Story] = import_module(name).stories
     return found
 
 
@@ -57,6 +73,7 @@ def signed(target: Target, step: Step, *, at_us: int, secret: str | None = None)
         message_id=step.message_id,
         at_us=at_us,
         options=target.options,
+        headers=step.headers,
     )
 
 
@@ -75,6 +92,7 @@ class Simulator:
         self._session = session
         self._now_us = now_us
         self._time_scale = time_scale
+        self._wrong = target.pack.example_secret(FORGER, target.options)
 
     async def deliver(self, step: Step) -> Result:
         """Deliver as the provider does: again and again until its success answer, or the
@@ -90,7 +108,7 @@ class Simulator:
 
     async def forge(self, step: Step) -> Result:
         """Post once, signed with a secret that is not the endpoint's."""
-        request = signed(self.target, step, at_us=self._now_us(), secret=WRONG_SECRET)
+        request = signed(self.target, step, at_us=self._now_us(), secret=self._wrong)
         return await self.post(step, request)
 
     async def replay_old(self, step: Step, *, age_secs: int) -> Result:
@@ -102,25 +120,35 @@ class Simulator:
         """Post the request as it is; an answer that never comes has status 0."""
         try:
             async with self._session.post(
-                self.target.url, data=request.body, headers=request.headers, allow_redirects=False
+                addressed(self.target.url, request),
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
             ) as answer:
                 said = await answer.read()
                 status = answer.status
+                delivery = answer.headers.get("x-hookmill-delivery")
         except (aiohttp.ClientError, TimeoutError):
-            said, status = b"", 0
+            said, status, delivery = b"", 0, None
         told = _object(said)
         return Result(
             message_id=step.message_id,
             becomes=step.becomes,
             status=status,
             attempts=attempt,
-            delivery=told.get("delivery"),
+            delivery=delivery,
             error=told.get("error"),
         )
 
     def _succeeded(self, status: int) -> bool:
         accepted = self.target.pack.success_statuses
         return status in accepted if accepted is not None else 200 <= status < 300
+
+
+def addressed(url: str, request: SignedRequest) -> URL:
+    """The address with the query that the provider adds, just as it was signed."""
+    query = request.query
+    return URL(f"{url}{'&' if '?' in url else '?'}{query}" if query else url, encoded=True)
 
 
 def session() -> aiohttp.ClientSession:

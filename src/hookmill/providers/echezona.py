@@ -4,12 +4,9 @@ The docs tell you to check "the signature provided in the webhook headers" and s
 header, no algorithm, no encoding is published. So the endpoint's options must say them.
 """
 
-import base64
-import binascii
-import hmac
 import re
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -17,14 +14,17 @@ from hookmill.core.delivery import Delivery, Item, Secret
 from hookmill.core.errors import Reason, Refused, UnparseableBody
 from hookmill.core.event import Kind, Links, ProviderEvent
 from hookmill.core.ids import body_hash
-from hookmill.core.money import Money, whole_units
-from hookmill.core.parse import Number, as_object, as_text, figure_text, parse_object
+from hookmill.core.money import Money
+from hookmill.core.parse import as_object, as_text, figure_text, parse_object
 from hookmill.core.resource import REPEATED_RANK, TERMINAL_RANK, Change
-from hookmill.providers.keys import verify_hmac
-from hookmill.providers.pack import Draft, Options, Pack, SignedRequest, Terms, unrecognized
+from hookmill.providers.amounts import shifted
+from hookmill.providers.pack import Draft, Options, Pack, Terms, unrecognized
+from hookmill.providers.schemes.mac import Algorithm, Hmac
+from hookmill.providers.schemes.scheme import HEADER_NAME, Place, Scheme
 
 DOCS = "https://docs.echezona.com/docs/guide/integrations/webhooks"
 PLUGIN = "https://github.com/Echezona-Payments/echezona-woo-plugin"
+PLUGIN_HEADER = "x-echezona-signature"
 
 
 class Row(NamedTuple):
@@ -64,7 +64,11 @@ STATUS_WORDS: dict[str, str] = {
 # The currencies of the plugin's readme.txt, with ISO 4217's decimals.
 DECIMALS = {"NGN": 2, "USD": 2, "GBP": 2, "EUR": 2, "GHS": 2, "KES": 2, "ZAR": 2, "UGX": 0}
 
-HASHES = {"hmac-sha256": "sha256", "hmac-sha384": "sha384", "hmac-sha512": "sha512"}
+HASHES: dict[str, Algorithm] = {
+    "hmac-sha256": "sha256",
+    "hmac-sha384": "sha384",
+    "hmac-sha512": "sha512",
+}
 
 
 class EchezonaOptions(Options, frozen=True, kw_only=True):
@@ -84,27 +88,76 @@ class EchezonaOptions(Options, frozen=True, kw_only=True):
     """How to read `amount`: docs and plugin contradict each other. Left out: not at all."""
 
 
+ABOUT = """
+Echezona publishes no signature scheme: neither header nor algorithm nor encoding. So the endpoint
+says them, and does not start without. Ask Echezona, or read them off a real delivery.
+
+Its pages and its own plugin contradict each other on the amount's unit, so the amount is null until
+`amount_unit` says how to read it; the raw figure is in `provider_event.amount`. A payment and its
+refund share one transaction id. Two partial refunds are two events, told apart by their bodies, but
+one resource, because no refund id is published; the ledger books each of them. As the resource's
+state knows one refund only, one of the two is marked `late`.
+"""
+
+SETUP = """
+[endpoints.naira]
+provider = "echezona"
+secrets = [{ name = "main", env = "ECHEZONA_SECRET" }]
+
+[endpoints.naira.options]
+header = "x-echezona-signature"
+algorithm = "hmac-sha512"   # or hmac-sha256, hmac-sha384
+encoding = "hex"            # or base64
+# prefix = "sha512="
+# signed = "{timestamp}.{body}"       default: the body
+# timestamp_header = "x-timestamp"
+# amount_unit = "minor"               or "major"; left out: amounts stay null
+"""
+
+
 class Echezona(Pack):
     """Echezona, also PayBridge: cards and transfers in Nigeria."""
 
     name = "echezona"
     title = "Echezona"
+    about = ABOUT
+    setup = SETUP
     sources = (DOCS, PLUGIN)
     verifies = (
         "An HMAC of the body in a header, by the scheme that the endpoint's options describe."
     )
-    events: ClassVar[Mapping[str, str]] = {
+    events: Mapping[str, str] = {  # as the base class has it
         word: f"{row.kind}.{row.status}" for word, row in EVENTS.items()
     }
     options = EchezonaOptions
+    example_options: Mapping[str, Any] = {
+        "header": PLUGIN_HEADER,
+        "algorithm": "hmac-sha512",
+        "encoding": "hex",
+    }
     # "may result in retries" is all that is published: this schedule is ours.
     retry_delays_secs = (60, 300, 1800, 7200, 21600)
 
-    def evidence(self, delivery: Delivery, options: Any) -> dict[str, list[str]] | dict[str, str]:
-        """The headers that the options name, every repetition of them."""
-        names = [name.lower() for name in (options.header, options.timestamp_header) if name]
-        found = {name: delivery.headers_named(name) for name in names}
-        return {name: values for name, values in found.items() if values}
+    def scheme(self, options: Any) -> Scheme:
+        """What the options describe; without them, something to name keys by."""
+        if not _described(options):
+            return Hmac(signature=Place(header=PLUGIN_HEADER), key_form="standard")
+        timed = options.timestamp_header
+        return Hmac(
+            signature=Place(
+                header=options.header, encoding=options.encoding, prefix=options.prefix
+            ),
+            algorithm=HASHES[options.algorithm],
+            key_form="standard",
+            signed="".join(_expression(part, options) for part in _template(options.signed)),
+            time=f"header:{timed}" if timed else "",
+        )
+
+    def verify(self, delivery: Delivery, terms: Terms) -> Secret:
+        """Return the secret that signed what the template names; raise Refused if none did."""
+        if not _described(terms.options):
+            raise Refused(Reason.SIGNATURE_INVALID)  # never accept what nobody described
+        return super().verify(delivery, terms)
 
     def check_options(self, options: Any) -> None:
         """Raise ValueError that says what to set, and why, unless the scheme is complete."""
@@ -119,34 +172,11 @@ class Echezona(Pack):
             )
         for name in ("header", "timestamp_header"):
             value = getattr(options, name)
-            if value is not None and not _HEADER_NAME.fullmatch(value):
+            if value is not None and not HEADER_NAME.fullmatch(value):
                 raise ValueError(f"{name}: '{value}' is no name of a header")
         _check_template(options)
 
-    def verify(self, delivery: Delivery, terms: Terms) -> Secret:
-        """Return the secret that signed what the template names; raise Refused if none did."""
-        options = terms.options
-        if not (options and options.header and options.algorithm and options.encoding):
-            raise Refused(Reason.SIGNATURE_INVALID)  # never accept what nobody described
-        offered = delivery.header(options.header.lower())
-        if offered is None:
-            raise Refused(Reason.SIGNATURE_MISSING)
-        timestamp = None
-        if options.timestamp_header:
-            timestamp = delivery.header(options.timestamp_header.lower())
-            if timestamp is None:
-                raise Refused(Reason.TIMESTAMP_MISSING)
-        secret = verify_hmac(
-            _message(options.signed, delivery.body, timestamp or ""),
-            candidates=[_signature(offered, options)],
-            secrets=terms.secrets,
-            algorithm=HASHES[options.algorithm],
-        )
-        if timestamp is not None and terms.tolerance_secs is not None:
-            _check_time(timestamp, delivery.received_at_us, terms.tolerance_secs)
-        return secret
-
-    def identify(self, delivery: Delivery) -> tuple[Item, ...]:
+    def identify(self, delivery: Delivery, options: Any = None) -> tuple[Item, ...]:
         """The one event. Echezona gives no id: it is made of the event and the transaction."""
         body = delivery.body
         try:
@@ -159,7 +189,9 @@ class Echezona(Pack):
         tail = f":{body_hash(body)}" if event in REPEATABLE else ""
         return (Item(body, f"{event}:{reference}{tail}", event, reference),)
 
-    def normalize(self, body: bytes, options: Any) -> Draft:
+    def normalize(
+        self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]] = {}
+    ) -> Draft:
         """The event in our words; unknown events and contradictions are kept as unrecognized."""
         fields = parse_object(body)
         data = as_object(fields.get("data"))
@@ -190,25 +222,12 @@ class Echezona(Pack):
             amount=_money(data, getattr(options, "amount_unit", None)),
         )
 
-    def sign(self, body: bytes, *, secret: str, message_id: str, at_us: int, options: Any
-             ) -> SignedRequest:  # fmt: skip
-        """The request by the scheme of the options, as Echezona is believed to send it."""
-        timestamp = str(at_us // 1_000_000)
-        message = _message(options.signed, body, timestamp)
-        digest = hmac.new(self.key(secret), message, HASHES[options.algorithm]).digest()
-        text = digest.hex() if options.encoding == "hex" else base64.b64encode(digest).decode()
-        headers = {"content-type": "application/json", options.header: options.prefix + text}
-        if options.timestamp_header:
-            headers[options.timestamp_header] = timestamp
-        return SignedRequest({name.lower(): value for name, value in headers.items()}, body)
 
-
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PLACEHOLDER = re.compile(r"(\{body\}|\{timestamp\})")
-_TIMESTAMP = re.compile(r"[0-9]{1,15}")
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-_FIGURE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:[eE]([+-]?[0-9]{1,3}))?")
-_FIGURE_IN_STRING = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+
+def _described(options: Any) -> bool:
+    return bool(options and options.header and options.algorithm and options.encoding)
 
 
 def _template(signed: str) -> list[str]:
@@ -233,33 +252,15 @@ def _check_template(options: EchezonaOptions) -> None:
         )
 
 
-def _message(signed: str, body: bytes, timestamp: str) -> bytes:
-    values = {"{body}": body, "{timestamp}": timestamp.encode("utf-8", "surrogatepass")}
-    return b"".join(values.get(part, part.encode()) for part in _template(signed))
-
-
-def _signature(offered: str, options: EchezonaOptions) -> bytes:
-    """The bytes behind the header's value; each signature has one spelling (hex: two cases)."""
-    text = offered.removeprefix(options.prefix)
-    if not offered.startswith(options.prefix) or not text.isascii():
-        raise Refused(Reason.SIGNATURE_INVALID)
-    if options.encoding == "hex":
-        if _HEX.fullmatch(text):
-            return bytes.fromhex(text)
-        raise Refused(Reason.SIGNATURE_INVALID)
-    try:
-        signature = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise Refused(Reason.SIGNATURE_INVALID) from None
-    if base64.b64encode(signature).decode() != text:
-        raise Refused(Reason.SIGNATURE_INVALID)
-    return signature
-
-
-def _check_time(timestamp: str, now_us: int, tolerance_secs: int) -> None:
-    whole = _TIMESTAMP.fullmatch(timestamp) is not None
-    if not whole or abs(now_us - int(timestamp) * 1_000_000) > tolerance_secs * 1_000_000:
-        raise Refused(Reason.TIMESTAMP_OUT_OF_TOLERANCE)
+def _expression(part: str, options: EchezonaOptions) -> str:
+    """A piece of the template in the words of the schemes."""
+    match part:
+        case "{timestamp}":
+            return f"{{header:{options.timestamp_header}}}"
+        case "{body}" | "":
+            return part
+        case _:
+            return f"{{={part}}}"
 
 
 def _reference(data: dict[str, Any]) -> str | None:
@@ -280,16 +281,5 @@ def _money(data: dict[str, Any], unit: str | None) -> Money | None:
     if unit is None or currency not in DECIMALS:
         return None
     decimals = DECIMALS[currency]
-    minor = _shifted(data.get("amount"), decimals if unit == "major" else 0)
+    minor = shifted(data.get("amount"), decimals if unit == "major" else 0)
     return None if minor is None else Money(str(minor), currency, decimals)
-
-
-def _shifted(figure: Any, places: int) -> int | None:
-    """The figure times ten to the power of `places`, if that is whole and not negative."""
-    if isinstance(figure, str) and not _FIGURE_IN_STRING.fullmatch(figure):
-        return None
-    match = _FIGURE.fullmatch(figure_text(figure) or "")
-    if match is None:
-        return None
-    digits, exponent = match.groups()
-    return whole_units(Number(f"{digits}e{int(exponent or 0) + places}"))

@@ -31,31 +31,33 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return Terms(secrets=secrets, tolerance_secs=self.tolerance_secs, options=self.options)
 
 
-def build(name: str, configured: options.Endpoint) -> Endpoint:
+def build(name: str, configured: options.Endpoint, packs: Mapping[str, Pack] = PACKS) -> Endpoint:
     """Join the configuration with the pack; raises ConfigurationError that says what to mend."""
-    pack = pack_named(configured.provider)
-    if configured.tolerance_secs is not None and not _signs_a_time(pack, configured):
-        raise ConfigurationError(
-            f"endpoints.{name}.tolerance_secs: {pack.title} signs no time; remove it"
-        )
+    pack = pack_named(configured.provider, packs)
     try:
         chosen = msgspec.convert(configured.options, pack.options)
         pack.check_options(chosen)
     except (msgspec.ValidationError, ValueError) as error:
         raise ConfigurationError(f"endpoints.{name}.options: {error}") from None
+    if configured.tolerance_secs is not None and not pack.signs_time(chosen):
+        raise ConfigurationError(
+            f"endpoints.{name}.tolerance_secs: {pack.title} signs no time; remove it"
+        )
     return Endpoint(
         name=name,
         pack=pack,
         options=chosen,
-        tolerance_secs=configured.tolerance_secs or pack.tolerance_secs,
+        tolerance_secs=configured.tolerance_secs or pack.scheme(chosen).default_tolerance_secs,
         dedup_window_secs=configured.dedup_window_secs or pack.dedup_window_secs,
         mode=configured.mode,
     )
 
 
-def build_all(configured: Mapping[str, options.Endpoint]) -> dict[str, Endpoint]:
+def build_all(
+    configured: Mapping[str, options.Endpoint], packs: Mapping[str, Pack] = PACKS
+) -> dict[str, Endpoint]:
     """Every endpoint by name."""
-    return {name: build(name, endpoint) for name, endpoint in configured.items()}
+    return {name: build(name, endpoint, packs) for name, endpoint in configured.items()}
 
 
 def secrets_of(endpoint: Endpoint, texts: Sequence[tuple[str, str]]) -> list[Secret]:
@@ -63,7 +65,7 @@ def secrets_of(endpoint: Endpoint, texts: Sequence[tuple[str, str]]) -> list[Sec
     found = []
     for name, text in texts:
         try:
-            found.append(Secret(name, endpoint.pack.key(text)))
+            found.append(Secret(name, endpoint.pack.key(text, endpoint.options)))
         except ValueError as error:
             raise ConfigurationError(
                 f"endpoints.{endpoint.name}: secret '{name}': {error}"
@@ -85,7 +87,3 @@ def modes_of(configured: options.Endpoint) -> frozenset[str]:
 def window_secs_longest(endpoints: Mapping[str, Endpoint], default_secs: int) -> int:
     """The longest deduplication window of all; the default where there is no endpoint."""
     return max((each.dedup_window_secs for each in endpoints.values()), default=default_secs)
-
-
-def _signs_a_time(pack: Pack, configured: options.Endpoint) -> bool:
-    return pack.tolerance_secs is not None or "{timestamp}" in str(configured.options.get("signed"))

@@ -4,29 +4,22 @@ Some statuses are known only from copies of Pay3's pages that lost case, `-` and
 spelled here as the older pages, which kept them, spell theirs. Words are matched in any case.
 """
 
-import base64
-import binascii
-import hashlib
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
-import jwt
-import msgspec
-from jwt.algorithms import HMACAlgorithm
-from jwt.api_jws import PyJWS
 from msgspec.structs import replace
 
-from hookmill.core.delivery import Delivery, Item, Secret
-from hookmill.core.errors import Reason, Refused, UnparseableBody
+from hookmill.core.delivery import Delivery, Item
+from hookmill.core.errors import UnparseableBody
 from hookmill.core.event import Discrepancy, Failure, Links, ProviderEvent
 from hookmill.core.ids import body_hash
-from hookmill.core.parse import Number, as_object, as_text, figure_text, parse_object
+from hookmill.core.parse import as_object, as_text, figure_text, parse_object
 from hookmill.core.resource import TERMINAL_RANK, Change
-from hookmill.providers.keys import verify_hmac
-from hookmill.providers.pack import Draft, Pack, SignedRequest, Terms, unrecognized
+from hookmill.providers.pack import Draft, Pack, unrecognized
+from hookmill.providers.schemes.jwt import Jwt
+from hookmill.providers.schemes.scheme import Scheme
 
-ALGORITHM = "HS384"
+SCHEME = Jwt(algorithm="HS384", field="/payload")
 TRANSACTION = "pay3-sdk-transaction-status"
 LOGIN = "pay3-sdk-login-status"  # older API: isLoggedIn, address
 METADATA = ("requestId", "offerId")
@@ -80,15 +73,27 @@ ABANDONED_RANK = 4
 
 _ROW_OF = {(row.order_status, word): row for row in ROWS for word in row.payment_statuses}
 
+ABOUT = """
+The body is `{"payload": "<JWT>"}`, pinned to HS384; a token that names any other algorithm is
+refused before anything else is looked at. Only `exp` is honoured of the registered claims. Nothing
+in a token is bound to a time, so the window of 30 days is the protection against replays.
+
+Two order types for one `orderId` are two resources (`CHECKOUT:…` and `CRYPTO:…`) of one subject.
+Statuses are skipped and come late; the resource's state is a merge that gives the same answer in
+every order. A `FAILED` order with a refund status is a refund event and also ends its payment.
+Webhooks carry no amounts. Retry intervals are not published.
+"""
+
 
 class Pay3(Pack):
     """Pay3 (pay3.app): checkout, crypto payments and payouts."""
 
     name = "pay3"
     title = "Pay3"
+    about = ABOUT
     sources = ("https://docs.pay3.money/webhooks", "https://docs.pay3.money/status-reference")
     verifies = "The body's `payload` is a JWT whose claims are signed with HS384 and your secret."
-    events: ClassVar[Mapping[str, str]] = {
+    events: Mapping[str, str] = {  # as the base class has it
         **{f"{parent}/{word}".rstrip("/"): row.payment for (parent, word), row in _ROW_OF.items()},
         **{f"PAYOUT {parent}/{word}".rstrip("/"): row.transfer
            for (parent, word), row in _ROW_OF.items()},
@@ -99,42 +104,11 @@ class Pay3(Pack):
     retry_delays_secs = (10, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 28800)
     success_statuses = frozenset({200})
 
-    def evidence(self, delivery: Delivery, options: Any) -> dict[str, list[str]] | dict[str, str]:
-        """The signature lies in the body, which is kept."""
-        return {"scheme": "body"}
+    def scheme(self, options: Any) -> Scheme:
+        """A token in `payload`, pinned to HS384."""
+        return SCHEME
 
-    def key(self, text: str) -> bytes:
-        """The secret's bytes; raises ValueError for a public key or a JWK in its place."""
-        key = super().key(text)
-        try:
-            return _HS384.prepare_key(key)
-        except jwt.InvalidKeyError as error:
-            raise ValueError(str(error)) from None
-
-    def verify(self, delivery: Delivery, terms: Terms) -> Secret:
-        """Return the secret that signed the token; raise Refused if none did.
-
-        The MAC comes first, so that a forged megabyte costs one hash a secret. PyJWT then holds
-        what fits to the rules of a JWS: `crit`, `b64`, `kid`, strict base64url.
-        """
-        try:
-            token = _token(delivery.body)
-        except UnparseableBody:
-            raise Refused(Reason.MALFORMED_ENVELOPE) from None
-        if _algorithm(token) != ALGORITHM:
-            raise Refused(Reason.TOKEN_ALGORITHM)
-        signed, _, signature = token.rpartition(".")
-        try:
-            secret = verify_hmac(signed.encode(), candidates=[_base64url(signature)],
-                                 secrets=terms.secrets, algorithm="sha384")  # fmt: skip
-            claims = _JWS.decode(token, secret.key, algorithms=[ALGORITHM])
-        except (jwt.PyJWTError, UnparseableBody, Refused):
-            raise Refused(Reason.TOKEN_INVALID) from None
-        if _expired(claims, delivery.received_at_us):
-            raise Refused(Reason.TOKEN_INVALID)
-        return secret
-
-    def identify(self, delivery: Delivery) -> tuple[Item, ...]:
+    def identify(self, delivery: Delivery, options: Any = None) -> tuple[Item, ...]:
         """The one event. Pay3 gives no id: it is made of the order's type, id and statuses."""
         body = delivery.body
         try:
@@ -144,7 +118,9 @@ class Pay3(Pack):
             return (Item(body, body_hash(body)),)
         return (Item(body, told.event_id or body_hash(signed), told.type or "", told.order_id),)
 
-    def normalize(self, body: bytes, options: Any) -> Draft:
+    def normalize(
+        self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]] = {}
+    ) -> Draft:
         """The order's status in our words; a log-in and what is unknown become kind `other`."""
         claims = parse_object(_claims(body))
         told = _read(claims)
@@ -168,25 +144,6 @@ class Pay3(Pack):
             changes=_changes(row, kind, status, told.resource_id),
             discrepancy=Discrepancy(row.discrepancy, None) if row.discrepancy else None,
         )
-
-    def sign(self, body: bytes, *, secret: str, message_id: str, at_us: int, options: Any
-             ) -> SignedRequest:  # fmt: skip
-        """The request that carries `body`, the claims, as a token. It holds no time and no id."""
-        token = _JWS.encode(body, self.key(secret), ALGORITHM, headers={"typ": None})
-        envelope = msgspec.json.encode({"payload": token})
-        return SignedRequest({"content-type": "application/json"}, envelope)
-
-
-class _AnyLength(HMACAlgorithm):
-    """HMAC that says nothing of short keys: Pay3 chooses the secret, we can't lengthen it."""
-
-    def check_key_length(self, key: bytes) -> str | None:
-        return None
-
-
-_HS384 = _AnyLength(hashlib.sha384)
-_JWS = PyJWS(algorithms=[])  # knows no algorithm but the one registered next
-_JWS.register_algorithm(ALGORITHM, _HS384)
 
 
 class _Told(NamedTuple):
@@ -251,47 +208,6 @@ def _failure(claims: dict[str, Any]) -> Failure | None:
     return failure if failure != Failure() else None
 
 
-def _token(body: bytes) -> str:
-    token = parse_object(body).get("payload")
-    if not isinstance(token, str):
-        raise UnparseableBody("no text in `payload`")
-    return token
-
-
-def _algorithm(token: str) -> object:
-    """What the token's header names; raises Refused for a string that is no JWT."""
-    header, *rest = token.split(".", 2)
-    try:
-        return parse_object(_base64url(header if len(rest) == 2 else "")).get("alg")
-    except UnparseableBody:
-        raise Refused(Reason.TOKEN_INVALID) from None
-
-
 def _claims(body: bytes) -> bytes:
-    """The claims of a body that was verified before; nothing is verified again."""
-    parts = _token(body).split(".")
-    if len(parts) != 3:
-        raise UnparseableBody("no token in `payload`")
-    return _base64url(parts[1])
-
-
-def _base64url(text: str) -> bytes:
-    bare = text.rstrip("=")
-    try:
-        return base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
-    except (binascii.Error, ValueError):
-        raise UnparseableBody("not base64url") from None
-
-
-def _expired(claims: bytes, now_us: int) -> bool:
-    """Whether the claims carry a time of expiry that has come (RFC 7519, 4.1.4)."""
-    try:
-        expiry = parse_object(claims).get("exp")
-    except UnparseableBody:
-        return False
-    if isinstance(expiry, bool) or not isinstance(expiry, int | Number):
-        return False
-    try:
-        return Decimal(figure_text(expiry) or 0) <= Decimal(now_us).scaleb(-6)
-    except InvalidOperation:  # an exponent beyond any calendar
-        return True
+    """The claims of a body that was verified before."""
+    return SCHEME.claims(body)

@@ -4,21 +4,22 @@ The same invoice arrives bare (`{"data": …}`) or in the platform's envelope wi
 event name; both are documented, both are taken. What was paid stands in the invoice's quotes.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from hookmill.core.delivery import Delivery, Item, Secret
-from hookmill.core.errors import Reason, Refused, UnparseableBody
+from hookmill.core.delivery import Delivery, Item
+from hookmill.core.errors import UnparseableBody
 from hookmill.core.event import Discrepancy, Links, ProviderEvent
 from hookmill.core.ids import body_hash
 from hookmill.core.money import DIGITS_MAX, Money, whole_units
 from hookmill.core.parse import as_object, as_text, figure_text, parse_object
 from hookmill.core.resource import TERMINAL_RANK, Change
 from hookmill.core.times import from_epoch_us
-from hookmill.providers.keys import verify_static
-from hookmill.providers.pack import Draft, Pack, SignedRequest, Terms, unrecognized
+from hookmill.providers.pack import Draft, Pack, unrecognized
+from hookmill.providers.schemes.scheme import Scheme
+from hookmill.providers.schemes.token import Token
 
 DOCS = "https://github.com/rehive/docs-portal"
 TYPES = "https://github.com/rehive/rehive-javascript"
@@ -59,19 +60,34 @@ INVOICE_EVENTS = frozenset({"request.create", "request.update"})
 UNPAID_ENDS = frozenset({"expired", "failed", "cancelled"})
 
 
+SCHEME = Token(header="Authorization", word="Secret")
+
+ABOUT = """
+A static secret in `Authorization: Secret …`: it proves the sender, and nothing binds it to the body
+or to a time. So use a long random one, serve it by TLS only, and know that whoever has it can send
+anything. Rehive makes the secret optional; hookmill demands one.
+
+Both documented shapes are taken, with and without the envelope. Over- and underpayment are computed
+within the quote of the invoice's primary processor, in that quote's currency: never against the
+amount that was requested, which may be in another. `underpaid` is not an end, the rest may still
+come; `paid` and then `complete` are one success. The published sample is no valid JSON; a body like
+it is kept and set aside as `unparseable_body`.
+"""
+
+
 class Rehive(Pack):
     """Rehive (rehive.com): invoices of its payment requests service."""
 
     name = "rehive"
     title = "Rehive"
+    about = ABOUT
     sources = (
         f"{DOCS}/tree/3bfa84d/content/merchants",
         f"{DOCS}/blob/3bfa84d/content/platform/utilities/events.md",
         f"{TYPES}/blob/7473315/src/extensions/payment-requests/openapi-ts/types.gen.ts",
     )
     verifies = "The secret itself, as `Authorization: Secret …`; body and time are not signed."
-    signs_body = False
-    events: ClassVar[Mapping[str, str]] = {
+    events: Mapping[str, str] = {  # as the base class has it
         word: f"payment.{row.status}" for word, row in STATUSES.items()
     }
     # The platform gives 5 s, takes 200, 201 and 202 for success, and sends up to 7 retries, each
@@ -81,36 +97,11 @@ class Rehive(Pack):
     retry_delays_secs = (10, 60, 300, 900, 1800, 2700, 3600)
     success_statuses = frozenset({200, 201, 202})
 
-    def key(self, text: str) -> bytes:
-        """The secret's bytes as they are sent, `whsec_` or not; raises ValueError if it can't be.
+    def scheme(self, options: Any) -> Scheme:
+        """The secret itself, behind the word `Secret`."""
+        return SCHEME
 
-        It travels as one word, so it has no space in it.
-        """
-        if not text:
-            raise ValueError("the secret is empty")
-        if any(each in " \t\r\n" for each in text):
-            raise ValueError(
-                "a space in the secret can't be told from the end of it in `Authorization: Secret "
-                "…`; choose one without (Rehive advises 32 random characters)"
-            )
-        return text.encode()
-
-    def verify(self, delivery: Delivery, terms: Terms) -> Secret:
-        """Return the secret that was sent; raise Refused if it is none of ours."""
-        authorization = delivery.header("authorization")
-        if not authorization:
-            raise Refused(Reason.SIGNATURE_MISSING)
-        # The scheme is matched without regard to case (RFC 9110, 11.1).
-        scheme, *credentials = [word for word in authorization.split(" ") if word] or [""]
-        if scheme.lower() != "secret" or len(credentials) != 1:
-            raise Refused(Reason.SECRET_INVALID)
-        try:
-            offered = credentials[0].encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # a surrogate that stands for no byte
-            raise Refused(Reason.SECRET_INVALID) from None
-        return verify_static(offered, secrets=terms.secrets)
-
-    def identify(self, delivery: Delivery) -> tuple[Item, ...]:
+    def identify(self, delivery: Delivery, options: Any = None) -> tuple[Item, ...]:
         """The one event: by the envelope's id, "shared between retries", else by what it says."""
         body = delivery.body
         try:
@@ -122,7 +113,9 @@ class Rehive(Pack):
         word = as_text(fields.get("event")) or ""
         return (Item(body, event_id, word, as_text(invoice.get("id"))),)
 
-    def normalize(self, body: bytes, options: Any) -> Draft:
+    def normalize(
+        self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]] = {}
+    ) -> Draft:
         """The invoice's status in our words, with what was asked, paid, and the difference."""
         fields = parse_object(body)
         invoice = as_object(fields.get("data"))
@@ -159,12 +152,6 @@ class Rehive(Pack):
             amount_paid=_money(quote.get("total_paid"), quote.get("currency")),
             discrepancy=_discrepancy(status or "", quote),
         )
-
-    def sign(self, body: bytes, *, secret: str, message_id: str, at_us: int, options: Any
-             ) -> SignedRequest:  # fmt: skip
-        """The request with the secret in its header; it carries neither a time nor an id."""
-        headers = {"content-type": "application/json", "authorization": f"Secret {secret}"}
-        return SignedRequest(headers, body)
 
 
 def _derived_id(invoice: dict[str, Any]) -> str | None:

@@ -26,7 +26,7 @@ def accept(
 
     A delivery of several items leaves its exact body in `whole_to` as well.
     """
-    items = endpoint.pack.identify(delivery)
+    items = endpoint.pack.identify(delivery, endpoint.options)
     common = _common_headers(delivery, delivery_id, endpoint, secret)
     records = [
         Output(to, _key(endpoint, item), item.body, common + _item_headers(item, n, len(items)))
@@ -68,7 +68,7 @@ def _item_headers(item: Item, number: int, count: int) -> tuple[tuple[str, bytes
     )
 
 
-def _printable(evidence: dict[str, list[str]] | dict[str, str]) -> dict[str, object]:
+def _printable(evidence: dict[str, list[str] | str]) -> dict[str, object]:
     """Header bytes that were no UTF-8 arrive as surrogates, which JSON cannot carry."""
     return {
         name: [_clean(each) for each in value] if isinstance(value, list) else _clean(value)

@@ -1,5 +1,9 @@
 """The headers that records carry through hookmill, named once, and the key they make."""
 
+from typing import Any
+
+import msgspec
+
 from hookmill.core.record import Record
 
 DELIVERY = "hm-delivery"
@@ -30,6 +34,15 @@ NOT_BEFORE = "hm-not-before"
 REDRIVES = "hm-redrives"
 REDRIVEN_FROM = "hm-redriven-from"
 """The dead letter that this record was, as `topic:partition:offset` without the namespace."""
+
+
+def kept_headers(record: Record) -> dict[str, list[str]]:
+    """The delivery's own headers that were kept as evidence, by lower-case name."""
+    try:
+        kept = msgspec.json.decode(record.header(SIGNED) or "{}", type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return {}
+    return {name: values for name, values in kept.items() if isinstance(values, list)}
 
 
 def dedup_key(record: Record) -> bytes:

@@ -66,7 +66,9 @@ class Normalize:
             detail = f"endpoint '{name}' is not configured; configure it again, then redrive"
             return Reading(record, unusable=DeadLetter("unknown_endpoint", detail))
         try:
-            draft = endpoint.pack.normalize(record.value, endpoint.options)
+            draft = endpoint.pack.normalize(
+                record.value, endpoint.options, headers.kept_headers(record)
+            )
         except UnparseableBody as error:
             return Reading(record, endpoint, unusable=DeadLetter("unparseable_body", str(error)))
         return Reading(record, endpoint, draft)

@@ -1,0 +1,1 @@
+"""How a sender is proved: a handful of schemes, composed by description, that verify and sign."""
