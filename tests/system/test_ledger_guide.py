@@ -109,7 +109,10 @@ def fill(config: Path) -> None:
     found = load(config, os.environ)
 
     async def counting() -> None:
-        handler = make(found.handlers["ledger"], local_dir=Path(found.local.dir))
+        handler = make(
+            found.handlers["ledger"], name="ledger", local_dir=Path(found.local.dir),
+            environ=os.environ, now_us=lambda: 0,
+        )  # fmt: skip
         assert isinstance(handler, LedgerHandler)
         await handler.start()
         assert [await handler.handle(each, CONTEXT) for each in story()] == [None] * 4

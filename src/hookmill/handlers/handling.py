@@ -60,7 +60,7 @@ class Handling:
         began = self._clock()
         answer = await self._answer(record, event, attempts)
         if isinstance(answer, Retry):
-            now_ms = self._now_us() // 1000
+            now_ms = -(-self._now_us() // 1000)  # rounded up: no wait is shorter than was asked
             following = after_failure(answer, attempts, self._settings.delays_secs, now_ms)
             if isinstance(following, Later):
                 self._observer.retried(record, answer.reason, attempts, following.delay_secs)
