@@ -1,6 +1,6 @@
 """What became of the demo's deliveries, read from Kafka and held against what must be."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -79,9 +79,10 @@ async def examine(setup: Setup, source: Reader, played: list[Played], folder: Pa
         *_leaks(setup, everything, folder),
     ]
     raw, unique = everything[pipeline.RAW], everything[pipeline.UNIQUE]
-    redelivered = sum(each.kind == "redelivery" for each in played)
+    again = {each.result.delivery for each in played if each.kind == "redelivery"}
+    redelivered = sum(record.header(headers.DELIVERY) in again for record in raw)
     if len(raw) - len(unique) != redelivered:
-        wrong.append(f"{redelivered} redeliveries, but {len(raw) - len(unique)} dropped")
+        wrong.append(f"{redelivered} events redelivered, but {len(raw) - len(unique)} dropped")
     return Report(
         rows=_rows(setup, played, events),
         types=dict(sorted(Counter(event.type for event in events).items())),
@@ -127,30 +128,31 @@ def _wrong_answers(played: Iterable[Played]) -> list[str]:
 
 
 def _wrong_keeping(played: Iterable[Played], raw: Iterable[Record]) -> list[str]:
-    kept = Counter(record.header(headers.DELIVERY) for record in raw)
-    return [
-        f"delivery {each.result.delivery} was acknowledged and is kept "
-        f"{kept[each.result.delivery]} times"
-        for each in played
-        if each.result.accepted and kept[each.result.delivery] != 1
-    ]
+    kept: dict[str | None, list[str]] = defaultdict(list)
+    for record in raw:
+        kept[record.header(headers.DELIVERY)].append(record.header(headers.ITEM) or "")
+    wrong = []
+    for each in played:
+        items = sorted(kept[each.result.delivery])
+        whole = [f"{number}/{len(items)}" for number in range(1, len(items) + 1)]
+        if each.result.accepted and (not items or items != sorted(whole)):
+            what = ", ".join(items) or "nothing"
+            wrong.append(f"delivery {each.result.delivery} was acknowledged; kept is {what}")
+    return wrong
 
 
 def _wrong_events(played: Iterable[Played], normalized: Iterable[Record]) -> list[str]:
-    found: dict[str | None, Event] = {}
-    wrong = []
+    became: dict[str | None, list[str]] = defaultdict(list)
+    ids = Counter[str]()
     for record in normalized:
         event = decode(record.value)
-        if event.id in {each.id for each in found.values()}:
-            wrong.append(f"event {event.id} is there twice")
-        found[record.header(headers.DELIVERY)] = event
+        ids[event.id] += 1
+        became[record.header(headers.DELIVERY)].append(event.type)
+    wrong = [f"event {each} is there {times} times" for each, times in ids.items() if times > 1]
     for each in played:
-        if each.kind != "event":
-            continue
-        event_found = found.get(each.result.delivery)
-        became = event_found.type if event_found else "nothing"
-        if became != each.result.becomes:
-            wrong.append(f"delivery {each.result.delivery} became {became}, "
+        types = became[each.result.delivery]
+        if each.kind == "event" and each.result.becomes not in types:
+            wrong.append(f"delivery {each.result.delivery} became {', '.join(types) or 'nothing'}, "
                          f"not {each.result.becomes}")  # fmt: skip
     return wrong
 

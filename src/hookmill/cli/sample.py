@@ -6,37 +6,39 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from hookmill.cli.setup import Setup
 from hookmill.local.simulator import Target
+from hookmill.providers.pack import Pack
+from hookmill.providers.registry import PACKS
 
-ENDPOINTS = """\
-[endpoints.shop-za]
-provider = "yoco"
-secrets = [{{ name = "2026-11", value = "whsec_{yoco}" }}]
-
-[endpoints.invoices]
-provider = "rehive"
-secrets = [{{ value = "{rehive}" }}]
-
-[endpoints.crypto]
-provider = "pay3"
-secrets = [{{ value = "{pay3}" }}]
-
-[endpoints.naira]
-provider = "echezona"
-secrets = [{{ value = "{echezona}" }}]
-options = {{ header = "x-echezona-signature", algorithm = "hmac-sha512", encoding = "hex" }}
-"""
+CALLED = {"yoco": "shop-za", "rehive": "invoices", "pay3": "crypto", "echezona": "naira"}
+"""Endpoints that have a name of their own; any other is called as its provider."""
+SECRET = "2026-11"
 
 
 def endpoints() -> str:
-    """The `[endpoints]` of a configuration, with secrets made for this run."""
-    return ENDPOINTS.format(
-        yoco=secrets.token_urlsafe(24).replace("-", "A").replace("_", "B"),
-        rehive=secrets.token_urlsafe(32),
-        pay3=secrets.token_urlsafe(48),
-        echezona=secrets.token_urlsafe(32),
+    """The `[endpoints]` of a configuration, one for each pack, with secrets made for this run."""
+    return "\n".join(_endpoint(PACKS[name]) for name in sorted(PACKS))
+
+
+def _endpoint(pack: Pack) -> str:
+    """An endpoint's table; JSON's strings and lists are TOML's too."""
+    options = dict(pack.example_options)
+    text = pack.example_secret(
+        secrets.token_hex(16), msgspec.convert(options, pack.options, strict=False)
     )
+    secret = msgspec.json.encode(text).decode()
+    lines = [
+        f"[endpoints.{CALLED.get(pack.name, pack.name)}]",
+        f'provider = "{pack.name}"',
+        f'secrets = [{{ name = "{SECRET}", value = {secret} }}]',
+    ]
+    if options:
+        pairs = (f"{key} = {msgspec.json.encode(each).decode()}" for key, each in options.items())
+        lines.append(f"options = {{ {', '.join(pairs)} }}")
+    return "\n".join(lines) + "\n"
 
 
 def targets(setup: Setup, url: str) -> dict[str, Target]:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 import aiohttp
 import msgspec
 
+from hookmill.core.errors import Reason
 from hookmill.local.simulator import Result, Simulator, Target, signed, stories_of
 from hookmill.local.stories.story import Step
 from hookmill.providers.pack import SignedRequest
+from hookmill.providers.schemes.jwt import Jwt
+from hookmill.providers.schemes.token import Token
 
 STORIES_PER_ENDPOINT = 5
-STALE_SECS = 600
+STALE_SECS = 300
 FORGED_PER_ENDPOINT = 2
 NOT_JSON = Step(body=b'{"data": {"status": "paid", # a comment\n}', message_id="odd", becomes="")
 
@@ -44,12 +47,17 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-FORGED = {
-    "yoco": Expected(401, "signature_invalid"),
-    "echezona": Expected(401, "signature_invalid"),
-    "rehive": Expected(401, "secret_invalid"),
-    "pay3": Expected(401, "token_invalid"),
-}
+def forged(target: Target) -> Expected:
+    """What a delivery that is signed with another secret must be answered."""
+    scheme = target.pack.scheme(target.options)
+    match scheme:
+        case Token():
+            reason = Reason.SECRET_INVALID
+        case Jwt():
+            reason = Reason.TOKEN_INVALID
+        case _:
+            reason = Reason.SIGNATURE_INVALID
+    return Expected(target.pack.refusal_statuses.get(reason, 401), reason)
 
 
 async def play(
@@ -98,13 +106,13 @@ class _Player:
             self._note("redelivery", await self._simulator.deliver(again), ACCEPTED)
         for _ in range(FORGED_PER_ENDPOINT):
             step = stories(self._chance, self._now_us())[0]
-            self._note("forgery", await self._simulator.forge(step), FORGED[self._target.pack.name])
+            self._note("forgery", await self._simulator.forge(step), forged(self._target))
         await self._peculiar(stories(self._chance, self._now_us())[0])
         return self._played
 
     async def _peculiar(self, step: Step) -> None:
-        if self._target.pack.tolerance_secs is not None:
-            result = await self._simulator.replay_old(step, age_secs=STALE_SECS)
+        if (tolerance_secs := self._target.pack.tolerance_secs) is not None:
+            result = await self._simulator.replay_old(step, age_secs=tolerance_secs + STALE_SECS)
             self._note("stale", result, Expected(401, "timestamp_out_of_tolerance"))
         if self._target.pack.name == "pay3":
             envelope = SignedRequest({"content-type": "application/json"}, b"no envelope")
