@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import aiohttp
 
 from hookmill.chaos.history import Attempt
+from hookmill.local.kit.specimen import arrived
 from hookmill.local.simulator import FORGER, Simulator, Target, signed, stories_of
 from hookmill.local.stories.story import Step
 
@@ -119,7 +120,9 @@ class Traffic:
         began = self._tick()
         target = simulator.target
         secret = target.pack.example_secret(FORGER, target.options) if forged else None
-        request = signed(target, step, at_us=self._now_us(), secret=secret)
+        at_us = self._now_us()
+        request = signed(target, step, at_us=at_us, secret=secret)
+        items = target.pack.identify(arrived(request, at_us), target.options)
         result = await simulator.post(step, request)
         attempt = Attempt(
             step=name,
@@ -129,6 +132,7 @@ class Traffic:
             status=result.status,
             delivery=result.delivery if result.accepted else None,
             forged=forged,
+            items=len(items),
         )
         self.attempts.append(attempt)
         return attempt
