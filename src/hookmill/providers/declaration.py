@@ -22,8 +22,12 @@ Expressions = str | tuple[str, ...]
 Word = str | bool | int
 AnyScheme = StandardWebhooks | Hmac | Hash | Rsa | Ecdsa | Token | Basic | Jwt
 
-RANKS = {"created": 1, "pending": 2, "authorized": 3, "underpaid": 4}
-"""Of statuses that end nothing; every other ends its resource."""
+RANKS = {
+    "created": 1, "opened": 1, "pending": 2, "authorized": 3, "underpaid": 4,
+    "renewed": REPEATED_RANK, "renewal_failed": REPEATED_RANK, "updated": REPEATED_RANK,
+}  # fmt: skip
+"""Of statuses that end nothing, those that happen again and again among them; every other ends its
+resource."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,8 +115,6 @@ class Row(Table, frozen=True, kw_only=True):
         """The rank of its status: as the row says, else by the status."""
         if self.rank is not None:
             return self.rank
-        if self.kind == "subscription":
-            return REPEATED_RANK
         return RANKS.get(self.our_status, TERMINAL_RANK)
 
 
