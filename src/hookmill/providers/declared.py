@@ -304,11 +304,18 @@ def _events(declaration: Declaration) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in declaration.rows:
         conditions = [*several(row.status)] if row.status else []
-        extra = " ".join(f"{name.split('/')[-1]}={value}" for name, value in row.when.items())
+        extra = " ".join(_condition(name, value) for name, value in row.when.items())
         for word in several(row.word):
             label = " ".join(part for part in (word, "|".join(conditions), extra) if part)
             found.setdefault(label, row.becomes)
     return found
+
+
+def _condition(name: str, wanted: Any) -> str:
+    """A row's condition for people: `status=paid|captured`, `reason=(none)`."""
+    words = wanted if isinstance(wanted, tuple) else (wanted,)
+    said = (text_of(word) or "(none)" for word in words)
+    return f"{name.split('/')[-1]}={'|'.join(said)}"
 
 
 def _options(declaration: Declaration) -> type[Options]:
