@@ -188,7 +188,7 @@ def test_it_runs_as_a_process_and_as_a_module(folder: Path) -> None:
         (["send", "yoco", "--forged", "2"], "Invalid value"),
         (["send", "yoko"], "no provider pack is called 'yoko', did you mean 'yoco'?"),
         (["send", "yoco", "--endpoint", "naira"], "no endpoint 'naira' of yoco is configured"),
-        (["providers", "show", "acme"], "no provider pack is called 'acme'; known: echezona"),
+        (["providers", "show", "acme"], "no provider pack is called 'acme'; known: adyen"),
         (["providers", "test", "yoko"], "did you mean 'yoco'?"),
         (["trace", "x", "--since", "yesterday"], "--since yesterday: a number and s, m, h or d"),
         (["dlq", "list", "--topic", "handler-dlq"],
