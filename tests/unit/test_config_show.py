@@ -32,6 +32,7 @@ CONFIG = Configuration(
                 SecretSource(name="c", file="/run/secrets/yoco"),
             ),
             options={"header": "x-sig"},
+            api_key=SecretSource(value=HUSH),
         )
     },
     handlers={"ledger": Handler(type="ledger", url=f"postgresql://me:{HUSH}@db/books")},
@@ -52,6 +53,7 @@ def test_secrets_are_hidden_and_their_places_are_not() -> None:
 
     assert values == [HIDDEN, None, None]
     assert found["kafka"]["sasl_password"]["value"] == HIDDEN
+    assert found["endpoints"]["shop"]["api_key"]["value"] == HIDDEN
     assert found["endpoints"]["shop"]["secrets"][1]["env"] == "YOCO_SECRET"
     assert found["endpoints"]["shop"]["secrets"][2]["file"] == "/run/secrets/yoco"
 

@@ -16,6 +16,7 @@ def shown(config: Configuration) -> dict[str, Any]:
     """Plain data of every option; inline secrets and passwords in addresses are hidden."""
     data: dict[str, Any] = msgspec.to_builtins(config)
     secrets = [each for endpoint in data["endpoints"].values() for each in endpoint["secrets"]]
+    secrets += [each["api_key"] for each in data["endpoints"].values() if each["api_key"]]
     if data["kafka"]["sasl_password"]:
         secrets.append(data["kafka"]["sasl_password"])
     for secret in secrets:
