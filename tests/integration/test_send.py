@@ -1,4 +1,4 @@
-"""`hookmill send` against a receiver of this machine: it verifies what comes, and fails at times."""
+"""`hookmill send` against a receiver here: it verifies what comes, and fails at times."""
 
 import json
 import os
