@@ -80,7 +80,7 @@ def test_pytest_runs_the_kit(followed: tuple[Path, dict[str, str]]) -> None:
     """The guide's last word on it; a broken pack fails."""
     folder, _ = followed
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-               "-p", "hookmill.local.kit.plugin", "--hookmill-packs", "packs"]  # fmt: skip
+               "--hookmill-packs", "packs"]  # fmt: skip
     (folder / "pytest.ini").write_text("[pytest]\n")
     good = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     expected = folder / "packs" / "acme" / "captured.expected.json"

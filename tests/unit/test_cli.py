@@ -434,6 +434,32 @@ def test_a_printed_delivery_is_whole(provider: str, run: Run) -> None:
         assert address == f"http://127.0.0.1:8080/webhooks/{SEEDS.get(provider, provider)}"
 
 
+def test_a_time_makes_the_same_bytes_on_any_day(run: Run) -> None:
+    """Without it the clock is in them; posted, it would only be refused as stale."""
+    wish = ("send", "yoco", "--print", "--count", "3", "--at", "2026-11-23T09:00:00Z")
+    found = printed(run(*wish))
+
+    assert found == printed(run(*wish))
+    assert {each.headers["webhook-timestamp"] for each in found} == {"1795424400"}
+    assert run("send", "yoco", "--at", "2026-11-23T09:00:00Z").status == 2
+    assert run("send", "yoco", "--print", "--at", "noon").status == 2
+
+
+@pytest.mark.usefixtures("stopped_clock")
+def test_a_printed_rotation_begins_in_the_middle(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or where it is said; before it nothing changes."""
+    monkeypatch.setenv("T_NEXT", "whsec_bmV4dC1uZXh0LW5leHQtbmV4dC1uZXh0LW5leHQ=")
+    plain = printed(run("send", "yoco", "--print", "--count", "6"))
+
+    def same(*more: str) -> list[bool]:
+        done = run("send", "yoco", "--print", "--count", "6", "--rotate-to", "env:T_NEXT", *more)
+        return [a == b for a, b in zip(plain, printed(done), strict=True)]
+
+    assert same() == [True] * 3 + [False] * 3
+    assert same("--rotate-after", "5") == [True] * 5 + [False]
+    assert run("send", "yoco", "--rotate-to", "next").status == 2
+
+
 def test_a_printed_delivery_survives_the_shell(folder: Path, run: Run) -> None:
     """A real shell hands over the very bytes that were signed."""
     done = run("send", "rehive", "--print", "--count", "5")

@@ -260,6 +260,12 @@ def test_everything_that_is_wrong_is_said_at_once(complaints: Callable[[str], li
             "endpoints.a.secrets: at least one is needed, or nothing proves the sender",
         ),
         (
+            '[endpoints.a]\nprovider = "yoco"\nsecrets = [{ env = "A" }]\n'
+            'api_key = { value = "k" }',
+            "endpoints.a.api_key: secret 'main' stands in the file; name it by env or file, or for "
+            "a trial set allow_inline_secrets = true",
+        ),
+        (
             '[endpoints.a]\nprovider = "yoco"\nsecrets = [{ env = "A" }, { env = "B" }]',
             "endpoints.a.secrets: the name 'main' is there 2 times",
         ),

@@ -32,6 +32,7 @@ CONFIG = Configuration(
                 SecretSource(name="c", file="/run/secrets/yoco"),
             ),
             options={"header": "x-sig"},
+            api_key=SecretSource(value=HUSH),
         )
     },
     handlers={
@@ -61,6 +62,7 @@ def test_secrets_are_hidden_and_their_places_are_not() -> None:
     assert found["kafka"]["sasl_password"]["value"] == HIDDEN
     assert [each["value"] for each in found["handlers"]["shop"]["secrets"]] == [HIDDEN, None]
     assert found["handlers"]["shop"]["secrets"][1]["env"] == "SHOP"
+    assert found["endpoints"]["shop"]["api_key"]["value"] == HIDDEN
     assert found["endpoints"]["shop"]["secrets"][1]["env"] == "YOCO_SECRET"
     assert found["endpoints"]["shop"]["secrets"][2]["file"] == "/run/secrets/yoco"
 

@@ -35,6 +35,7 @@ from hookmill.cli.process import INTERRUPTED, interruptible, run
 from hookmill.cli.setup import Setup, load_setup
 from hookmill.core.errors import ConfigurationError, HookmillError
 from hookmill.local.errors import BrokerError
+from hookmill.local.simulated import Plan
 from hookmill.telemetry import logs
 
 app = typer.Typer(
@@ -239,7 +240,13 @@ def send_command(
     out_of_order: Annotated[
         float, typer.Option(min=0, max=1, help="Share swapped with its successor.")
     ] = 0.0,
+    skip: send.Skip = 0.0,
+    burst: send.Burst = 1,
+    sign_with: send.SignWith = None,
+    rotate_to: send.RotateTo = None,
+    rotate_after: send.RotateAfter = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same business.")] = 1,
+    at: send.At = None,
     url: Annotated[
         str | None, typer.Option(help="Default: the configured ingress.", show_default=False)
     ] = None,
@@ -255,15 +262,18 @@ def send_command(
 
     Anything but the provider's success answer is redelivered by the provider's own schedule.
     """
-    plan = send.Plan(
-        count=count, rate=rate, duplicates=duplicates, forged=forged, out_of_order=out_of_order,
-        seed=seed, time_scale=time_scale,
-    )  # fmt: skip
+    at_us = send.moment_us(at, print_only=print_only)
     setup = _setup(config)
-    target = send.target(setup, provider, endpoint, url)
+    target = send.target(setup, provider, endpoint, url, sign_with)
+    second = send.secret_text(setup, target.endpoint, rotate_to) if rotate_to else None
+    after = (count // 2 if rotate_after is None else rotate_after) if second else None
+    plan = Plan(
+        count=count, rate=rate, duplicates=duplicates, forged=forged, out_of_order=out_of_order,
+        skip=skip, burst=burst, seed=seed, rotate_after=after,
+    )  # fmt: skip
     if print_only:
-        send.print_curl(target, plan)
-    elif not interruptible(send.run(target, plan, as_json=as_json)):
+        send.print_curl(target, plan, second, at_us)
+    elif not interruptible(send.run(target, plan, second, time_scale=time_scale, as_json=as_json)):
         raise typer.Exit(1)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from hookmill.cli import registering
 from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import load_packs
@@ -18,6 +19,9 @@ from hookmill.providers.registry import own_pack, pack_named
 from hookmill.providers.scaffold import SCHEME_NAMES, scaffold
 
 app = typer.Typer(name="providers", help="The provider packs.", no_args_is_help=True)
+
+for command in (registering.register, registering.registrations, registering.unregister):
+    app.command()(command)
 
 PackName = Annotated[str, typer.Argument(help="a pack, or the TOML file of one")]
 

@@ -86,6 +86,8 @@ def _of_endpoint(config: Configuration, name: str, endpoint: Endpoint) -> Iterat
     for secret in endpoint.secrets:
         yield from _of_secret(config, f"{where}.secrets", secret)
     yield from _repeated(f"{where}.secrets", (each.name for each in endpoint.secrets))
+    if endpoint.api_key is not None:
+        yield from _of_secret(config, f"{where}.api_key", endpoint.api_key)
 
 
 def _of_secret(config: Configuration, where: str, secret: SecretSource) -> Iterator[str]:

@@ -106,6 +106,8 @@ class Endpoint(Section, frozen=True, kw_only=True):
     """What events are that do not say it themselves; left out: `unknown`."""
     options: dict[str, Any] = {}
     """What this provider pack lets one choose."""
+    api_key: SecretSource | None = None
+    """The provider's API key, for `hookmill providers register` alone; no process needs it."""
 
 
 class Providers(Section, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ def shown(config: Configuration) -> dict[str, Any]:
     data: dict[str, Any] = msgspec.to_builtins(config)
     parts = [*data["endpoints"].values(), *data["handlers"].values()]
     secrets = [each for part in parts for each in part["secrets"]]
+    secrets += [each["api_key"] for each in data["endpoints"].values() if each["api_key"]]
     if data["kafka"]["sasl_password"]:
         secrets.append(data["kafka"]["sasl_password"])
     secrets += [each["password"] for each in data["handlers"].values() if each["password"]]

@@ -67,14 +67,19 @@ def stories_of(pack: Pack) -> Callable[[random.Random, int], Story]:
 
 def signed(target: Target, step: Step, *, at_us: int, secret: str | None = None) -> SignedRequest:
     """The step as the provider would send it at that time."""
-    return target.pack.sign(
-        step.body,
-        secret=secret or target.secret,
-        message_id=step.message_id,
-        at_us=at_us,
-        options=target.options,
-        headers=step.headers,
-    )
+    right = secret or target.secret
+    return signed_with(target.pack, step, secret=right, at_us=at_us, options=target.options)
+
+
+def signed_with(pack: Pack, step: Step, *, secret: str, at_us: int, options: Any) -> SignedRequest:
+    """The step under that secret; raises ConfigurationError where it is none that can sign."""
+    try:
+        return pack.sign(
+            step.body, secret=secret, message_id=step.message_id, at_us=at_us, options=options,
+            headers=step.headers,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ConfigurationError(f"{pack.title} cannot be simulated: {error}") from None
 
 
 class Simulator:
@@ -94,12 +99,12 @@ class Simulator:
         self._time_scale = time_scale
         self._wrong = target.pack.example_secret(FORGER, target.options)
 
-    async def deliver(self, step: Step) -> Result:
+    async def deliver(self, step: Step, *, secret: str | None = None) -> Result:
         """Deliver as the provider does: again and again until its success answer, or the
-        schedule ends. Each attempt is signed anew."""
+        schedule ends. Each attempt is signed anew, with the target's secret or the given one."""
         delays = self.target.pack.retry_delays_secs
         for attempt in range(1, len(delays) + 2):
-            request = signed(self.target, step, at_us=self._now_us())
+            request = signed(self.target, step, at_us=self._now_us(), secret=secret)
             result = await self.post(step, request, attempt=attempt)
             if self._succeeded(result.status) or attempt > len(delays):
                 return result

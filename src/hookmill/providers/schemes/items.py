@@ -49,14 +49,20 @@ def one_item(body: bytes, path: str, item: bytes, keep: tuple[str, ...]) -> byte
 
 
 def set_at(value: Any, pointer: str, new: Any) -> None:
-    """Put something at a pointer, making the objects on the way."""
+    """Put something at a pointer, making the objects on the way.
+
+    Raises ValueError where something else than an object or a list stands in the way.
+    """
     *above, last = pointer.split("/")[1:]
-    for step in above:
-        value = value[int(step)] if isinstance(value, list) else value.setdefault(step, {})
-    if isinstance(value, list):
-        value[int(last)] = new
-    else:
-        value[last] = new
+    try:
+        for step in above:
+            value = value[int(step)] if isinstance(value, list) else value.setdefault(step, {})
+        if isinstance(value, list):
+            value[int(last)] = new
+        else:
+            value[last] = new
+    except (TypeError, AttributeError, IndexError):
+        raise ValueError(f"there is no place for {pointer}") from None
 
 
 def _below(pointer: str, raw: bytes, step: str) -> list[tuple[str, bytes]]:

@@ -141,16 +141,24 @@ class Hash(Signed, frozen=True, kw_only=True, tag="hash"):
 
 
 def key_of(text: str, form: KeyForm) -> bytes:
-    """The key that the text of a secret stands for; raises ValueError if it is none."""
-    if not text:
+    """The key that the text of a secret stands for; raises ValueError if it is none.
+
+    A text that stands for no byte at all is none: anybody could sign with an empty key.
+    """
+    key = _decoded_key(text, form)
+    if not key:
         raise ValueError("the secret is empty")
+    return key
+
+
+def _decoded_key(text: str, form: KeyForm) -> bytes:
     match form:
         case "standard":
             return signing_key(text)
         case "text":
             return text.encode()
         case "sha1":
-            return hashlib.sha1(text.encode(), usedforsecurity=False).digest()
+            return hashlib.sha1(text.encode(), usedforsecurity=False).digest() if text else b""
         case "hex":
             try:
                 return bytes.fromhex(text)
