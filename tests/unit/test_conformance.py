@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hookmill.core.delivery import Delivery, Secret
 from hookmill.local.conformance import examine
+from hookmill.local.kit.specimen import bench, stories_told
 from hookmill.providers.declared import DeclaredPack
 from hookmill.providers.pack import Terms
 from hookmill.providers.registry import PACKS
@@ -32,6 +34,19 @@ def test_the_pack_says_whether_its_events_have_a_mode(name: str) -> None:
 
     assert len(expected) > 5
     assert PACKS[name].says_mode is bool(modes & {"live", "test"})
+
+
+@pytest.mark.parametrize("name", sorted(PACKS))
+def test_two_lives_share_no_event(name: str) -> None:
+    """Else one of them would be dropped as a duplicate of the other."""
+    pack = PACKS[name]
+    tried = bench(pack, msgspec.convert(dict(pack.example_options), pack.options))
+    owners: dict[tuple[str, str], int] = {}
+    for number, story in enumerate(stories_told(pack)):
+        for step in story:
+            for item in pack.identify(tried.delivery(step), tried.options):
+                owner = owners.setdefault((item.event_id, item.event_type), number)
+                assert owner == number, (step.becomes, item.event_id)
 
 
 def test_a_verifier_that_takes_everything_is_noticed() -> None:
