@@ -112,7 +112,9 @@ async def _examined(setup: Setup, played: list[Played], folder: Path) -> Report:
 
 
 def _first_event(played: list[Played]) -> str | None:
-    return next((p.result.delivery for p in played if p.kind == "event"), None)
+    """The delivery whose way is shown: of a payment that succeeded."""
+    paid = (p for p in played if p.kind == "event" and p.result.becomes == "payment.succeeded")
+    return next((p.result.delivery for p in paid), None)
 
 
 def _configuration(folder: Path) -> str:
