@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hookmill import __version__, pipeline
+from hookmill.cli import bench as bench_commands
 from hookmill.cli import broker as broker_commands
 from hookmill.cli import chaos as chaos_command
 from hookmill.cli import (
@@ -336,6 +337,7 @@ def tail_command(
 
 
 app.add_typer(ledger.app, rich_help_panel="See inside")
+app.add_typer(bench_commands.app, rich_help_panel="Try it")
 for group in (
     broker_commands.app,
     topics.app,

@@ -1,0 +1,1 @@
+"""What a part costs, measured next to its bare floor in the same run."""
