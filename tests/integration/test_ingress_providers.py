@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 
 from hookmill import pipeline
@@ -14,12 +16,15 @@ from hookmill.local.simulator import addressed
 from hookmill.providers.declared import DeclaredPack
 from hookmill.providers.loading import declared
 from hookmill.providers.pack import Answer, Pack, SignedRequest, Terms
+from hookmill.providers.registry import PACKS
 from hookmill.providers.schemes.template import form_values
 from hookmill.stages import headers
 from support.brokers import BrokerLog
 from support.front import PARTITIONS, TOPICS, Front, now_us
 
 pytestmark = pytest.mark.broker
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 PACK = """
 name = "particular"
@@ -79,7 +84,11 @@ async def particular(broker_servers: list[str], namespace: str, pack: Pack) -> A
 
 def request(pack: Pack, body: bytes = BODY) -> SignedRequest:
     return pack.sign(
-        body, secret=pack.example_secret("main"), message_id="m", at_us=now_us(), options=None
+        body,
+        secret=pack.example_secret("main"),
+        message_id="m",
+        at_us=now_us(),
+        options=msgspec.convert(dict(pack.example_options), pack.options),
     )
 
 
@@ -152,6 +161,26 @@ async def test_a_handshake_is_answered(
             assert answer.headers["allow"] == "GET, POST"
 
     assert await particular.kept() == []
+
+
+@pytest.mark.parametrize("pack", [PACKS["braintree"]], ids=["braintree"])
+async def test_a_webhook_of_braintree_is_opened_and_then_delivers(
+    particular: Front, client: aiohttp.ClientSession, pack: Pack
+) -> None:
+    """The address is tried with a challenge; a form with a notification comes to the same."""
+    url = particular.url + "braintree"
+    async with client.get(f"{url}?bt_challenge={'0a' * 10}") as answer:
+        public_key, _, mac = (await answer.text()).partition("|")
+        assert (answer.status, public_key) == (200, pack.example_options["public_key"])
+        assert len(bytes.fromhex(mac)) == 20
+    body = (FIXTURES / "braintree" / "sdk_check.txt").read_bytes()
+    taken = request(pack, body)
+    async with client.post(url, data=taken.body, headers=taken.headers) as answer:
+        await answer.read()
+        assert answer.status == 200
+    [record] = await particular.kept()
+
+    assert record.value == taken.body
 
 
 async def test_another_method_is_no_handshake(

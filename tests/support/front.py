@@ -63,7 +63,8 @@ class Front:
         return Door(endpoint, lambda: [secret], self.limits)
 
     def _own_door(self, pack: Pack) -> Door:
-        endpoint = build(pack.name, options.Endpoint(provider=pack.name), {pack.name: pack})
+        chosen = options.Endpoint(provider=pack.name, options=dict(pack.example_options))
+        endpoint = build(pack.name, chosen, {pack.name: pack})
         secret = Secret("main", endpoint.pack.key(pack.example_secret("main")))
         return Door(endpoint, lambda: [secret], self.limits)
 

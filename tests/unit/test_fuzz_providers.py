@@ -92,7 +92,8 @@ def signed(name: str, body: bytes, *, at_us: int = NOW_US) -> Delivery:
 def bodies(name: str) -> list[bytes]:
     """The fixtures' bodies; of a token the claims, so that they can be signed anew."""
     found = []
-    for path in sorted((FIXTURES / name).glob("*.json")):
+    folder = FIXTURES / name
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.txt")]):
         if path.name.count(".") == 1 and path.stem not in ("secrets", "vectors"):
             body = path.read_bytes()
             found.append(body if name != "pay3" else _claims(body))

@@ -1,7 +1,8 @@
 """Normalize: the provider's dialect becomes our language, merged into its resource."""
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -200,6 +201,32 @@ def test_the_providers_word_for_the_mode_outweighs_the_endpoints() -> None:
     body = BODY.replace(b'"mode":"live"', b'"mode":"test"')
 
     assert Run(stage).event(record(body)).mode == "test"
+
+
+@pytest.mark.parametrize(
+    ("configured", "header", "mode"),
+    [
+        (None, "https://api.gocardless.com", "live"),
+        (None, "https://api-sandbox.gocardless.com", "test"),
+        ("test", "https://api.gocardless.com", "test"),
+        ("live", "https://api-sandbox.gocardless.com", "test"),
+    ],
+)
+def test_a_mode_that_is_not_signed_makes_no_test_live(
+    configured: Literal["live", "test"] | None, header: str, mode: str
+) -> None:
+    """A header can be changed by whoever passes a delivery on."""
+    chosen = build("debits", options.Endpoint(provider="gocardless", mode=configured))
+    stage = Normalize({"debits": chosen}, raw_topic="raw", to="normalized")
+    body = (
+        b'{"id":"EV1","created_at":"2026-11-20T10:00:00.000Z","resource_type":"payments",'
+        b'"action":"confirmed","links":{"payment":"PM1"}}'
+    )
+    given = record(body, endpoint="debits", hm_signed=json.dumps({"origin": [header]}))
+
+    event = Run(stage).event(given)
+
+    assert event.mode == mode
 
 
 def test_an_unknown_event_is_kept_as_unrecognized() -> None:

@@ -20,7 +20,7 @@ from hookmill.core.parse import as_object, figure_text, parse_object
 from hookmill.core.resource import Change
 from hookmill.core.times import from_epoch_us
 from hookmill.providers.amounts import exponent_of, money
-from hookmill.providers.declaration import Amount, Declaration, Row, Shape, settled
+from hookmill.providers.declaration import Amount, Declaration, Expressions, Row, Shape, settled
 from hookmill.providers.pack import Draft, Options, Pack, SignedRequest, unrecognized
 from hookmill.providers.schemes.items import items_at, one_item
 from hookmill.providers.schemes.jwt import Jwt
@@ -75,6 +75,7 @@ class DeclaredPack(Pack):
         self._shapes = {
             name: settled(shape, declaration.default) for name, shape in declaration.shapes.items()
         }
+        self.proves_mode = declaration.mode is None or self._signs(declaration.mode.value)
 
     def scheme(self, options: Any) -> Scheme:
         """The declared one, or the variant that the endpoint chose."""
@@ -233,6 +234,12 @@ class DeclaredPack(Pack):
             if found[name] is None and not rule.optional:
                 return {}, False
         return found, True
+
+    def _signs(self, names: Expressions) -> bool:
+        """Whether the signature covers all of these; a header that it does not is a hint."""
+        headers = {name.removeprefix("header:").lower() for name in several(names)
+                   if name.startswith("header:")}  # fmt: skip
+        return headers <= {*self.signed_headers}
 
     def _mode(self, told: Told) -> tuple[Any, bool]:
         """Live or test by the event's word, and False where it says a third thing."""

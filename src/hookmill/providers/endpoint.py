@@ -81,6 +81,8 @@ def modes_of(configured: options.Endpoint) -> frozenset[str]:
     pack = PACKS.get(configured.provider)
     if pack is None:
         return frozenset(MODES)
+    if configured.mode == "test" and not pack.proves_mode:
+        return frozenset({"test"})
     return frozenset({configured.mode or "unknown", *(("live", "test") if pack.says_mode else ())})
 
 

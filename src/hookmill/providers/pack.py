@@ -71,6 +71,8 @@ class Pack(ABC):
     """Their word to our type, for `hookmill providers show`."""
     says_mode: bool = False
     """Whether its events say themselves that they are live or test."""
+    proves_mode: bool = True
+    """Whether that is signed. Where it is not, `live` does not outweigh an endpoint of `test`."""
     options: type[Options] = Options
     dedup_window_secs: int = KEEP_30_DAYS_SECS
     answer_deadline_secs: float = 15.0

@@ -1,6 +1,7 @@
 """A pack's page in Markdown, made from the pack alone: docs/providers/NAME.md is nothing else."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from hookmill.providers.declared import DeclaredPack
 from hookmill.providers.pack import Pack
@@ -78,7 +79,7 @@ def _contract(pack: Pack) -> Iterator[str]:
     for reason, status in pack.refusal_statuses.items():
         yield f"| refusal | {status} for `{reason}` |"
     yield f"| answer deadline | {pack.answer_deadline_secs:g} s |"
-    waits = ", ".join(duration(each) for each in pack.retry_delays_secs)
+    waits = ", ".join(_times(each, len([*same])) for each, same in groupby(pack.retry_delays_secs))
     yield f"| redelivery, as simulated | {waits or 'none known'} |"
     yield f"| deduplication window | {duration(pack.dedup_window_secs)} |"
     if pack.fetch:
@@ -108,6 +109,10 @@ def _facts(pack: Pack) -> Iterator[str]:
             ["| fact | said by | where |", "|---|---|---|",
              *(f"| {each.says} | {each.sure} | {each.source or 'nowhere'} |" for each in facts)]
         )  # fmt: skip
+
+
+def _times(secs: int, count: int) -> str:
+    return duration(secs) if count == 1 else f"{count} times {duration(secs)}"
 
 
 def duration(secs: int) -> str:

@@ -32,9 +32,14 @@ class Reading(msgspec.Struct, frozen=True):
 
     @property
     def mode(self) -> str:
-        """The provider's word for live or test, else the endpoint's, else `unknown`."""
+        """The provider's word for live or test, else the endpoint's, else `unknown`.
+
+        A word that is not signed makes nothing of a test endpoint live.
+        """
         assert self.endpoint is not None
         assert self.draft is not None
+        if self.endpoint.mode == "test" and not self.endpoint.pack.proves_mode:
+            return "test"
         return self.draft.mode or self.endpoint.mode or "unknown"
 
     @property
