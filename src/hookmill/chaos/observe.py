@@ -10,10 +10,11 @@ import msgspec
 
 from hookmill import pipeline
 from hookmill.chaos.history import Attempt, Bounds, Consumer, Entry, Found, History, Link
-from hookmill.core.event import decode
+from hookmill.core.event import Event, decode
 from hookmill.core.ids import normalized_id
 from hookmill.core.record import Record
-from hookmill.handlers.bookings import Booked, booking_for, effect_of
+from hookmill.handlers.bookings import Booked, Effect, booking_for, effects_of
+from hookmill.handlers.bookings import Entry as Line
 from hookmill.kafka.client import Connection
 from hookmill.kafka.reader import Reader, reader
 from hookmill.stages import headers
@@ -200,18 +201,17 @@ def _expected(queue: Sequence[Record]) -> list[Entry]:
     books: dict[tuple[str, str], Booked] = {}
     entries = []
     for event in {(event := decode(record.value)).id: event for record in queue}.values():
-        effect = effect_of(event)
-        if effect is None:
-            continue
-        booking = booking_for(effect, books.get((effect.resource, effect.name)))
-        if booking is None:
-            continue
-        books[effect.resource, effect.name] = booking.booked
-        for each in booking.entries:
-            name = f"{effect.name}: {each.side} {each.account}"
-            minor, currency = (each.amount.minor, each.amount.currency) if each.amount else ("", "")
-            entries.append(Entry(event.id, name, minor, currency))
+        for effect in effects_of(event):
+            booking = booking_for(effect, books.get((effect.resource, effect.name)))
+            if booking is not None:
+                books[effect.resource, effect.name] = booking.booked
+                entries += [_entry(event, effect, each) for each in booking.entries]
     return entries
+
+
+def _entry(event: Event, effect: Effect, line: Line) -> Entry:
+    minor, currency = (line.amount.minor, line.amount.currency) if line.amount else ("", "")
+    return Entry(event.id, f"{effect.name}: {line.side} {line.account}", minor, currency)
 
 
 def _silence_secs(records: Mapping[str, Sequence[Record]]) -> float:

@@ -18,10 +18,12 @@ RECEIVED, REFUNDED, PAID_OUT, PAID_BACK = "received", "refunded", "paid_out", "p
 
 _PAID = frozenset({"succeeded", "overpaid"})
 _EFFECTS = {
-    ("refund", "succeeded"): REFUNDED,
-    ("transfer", "succeeded"): PAID_OUT,
-    ("transfer", "reversed"): PAID_BACK,
+    ("refund", "succeeded"): (REFUNDED,),
+    ("transfer", "succeeded"): (PAID_OUT,),
+    ("transfer", "reversed"): (PAID_OUT, PAID_BACK),
 }
+"""What came back had gone out, though no provider may have told of it: so both are booked, and a
+success that comes late finds its own booked."""
 
 PROVIDER, PAYMENTS, REFUNDS, TRANSFERS = "provider", "payments", "refunds", "transfers"
 """The accounts, each of them once per endpoint, mode and currency."""
@@ -72,21 +74,21 @@ class Booking(msgspec.Struct, frozen=True):
     booked: Booked
 
 
-def effect_of(event: Event) -> Effect | None:
-    """What the event says of money, None where it says nothing."""
+def effects_of(event: Event) -> tuple[Effect, ...]:
+    """What the event says of money, in the order of booking; nothing where it says nothing."""
     if event.resource is None:
-        return None
+        return ()
     resource = storable(
         resource_key(event.endpoint, event.mode, event.resource.kind, event.resource.id).decode()
     )
     if event.kind == "payment":
         if event.amount_paid is not None:
-            return Effect(resource, RECEIVED, event.amount_paid)
-        return Effect(resource, RECEIVED, event.amount) if event.status in _PAID else None
+            return (Effect(resource, RECEIVED, event.amount_paid),)
+        return (Effect(resource, RECEIVED, event.amount),) if event.status in _PAID else ()
     if event.kind == "refund" and event.resource.id == event.links.payment:
         resource = f"{resource}|{event.id}"  # no id of its own: every such event is a refund itself
-    name = _EFFECTS.get((event.kind, event.status))
-    return None if name is None else Effect(resource, name, event.amount)
+    names = _EFFECTS.get((event.kind, event.status), ())
+    return tuple(Effect(resource, name, event.amount) for name in names)
 
 
 def booking_for(effect: Effect, booked: Booked | None) -> Booking | None:

@@ -20,7 +20,7 @@ from hookmill.handlers.bookings import (
     Booking,
     Effect,
     booking_for,
-    effect_of,
+    effects_of,
     resource_name,
 )
 from hookmill.handlers.ledger.books import Dialect
@@ -52,9 +52,9 @@ CREATE TABLE IF NOT EXISTS effects (
 );
 CREATE TABLE IF NOT EXISTS bookings (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    event_id text NOT NULL UNIQUE REFERENCES events_counted, event_type text NOT NULL,
+    event_id text NOT NULL REFERENCES events_counted, event_type text NOT NULL,
     endpoint text NOT NULL, mode text NOT NULL, resource text NOT NULL, effect text NOT NULL,
-    received_at timestamptz NOT NULL
+    received_at timestamptz NOT NULL, UNIQUE (event_id, effect)
 );
 CREATE INDEX IF NOT EXISTS bookings_of_endpoint ON bookings (endpoint, number);
 CREATE INDEX IF NOT EXISTS bookings_of_resource ON bookings (resource, number);
@@ -165,8 +165,7 @@ class PostgresBooks:
             async with self._connection() as connection:
                 await connection.execute("BEGIN")
                 added = await connection.fetchval(_COUNT, event.id) is not None
-                effect = effect_of(event) if added else None
-                if effect is not None:
+                for effect in effects_of(event) if added else ():
                     await _book(connection, event, effect)
                 await connection.execute(_POSITION, topic, partition, offset + 1)
                 await connection.execute("COMMIT")

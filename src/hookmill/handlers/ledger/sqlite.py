@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hookmill.core.errors import ConfigurationError, LedgerUnavailable
 from hookmill.core.event import Event
-from hookmill.handlers.bookings import Booked, Booking, Effect, booking_for, effect_of
+from hookmill.handlers.bookings import Booked, Booking, Effect, booking_for, effects_of
 from hookmill.handlers.bookings import resource_name as name_of
 from hookmill.handlers.ledger.books import Dialect
 
@@ -28,9 +28,9 @@ CREATE TABLE IF NOT EXISTS effects (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bookings (
     number INTEGER PRIMARY KEY,
-    event_id TEXT NOT NULL UNIQUE REFERENCES events_counted, event_type TEXT NOT NULL,
+    event_id TEXT NOT NULL REFERENCES events_counted, event_type TEXT NOT NULL,
     endpoint TEXT NOT NULL, mode TEXT NOT NULL, resource TEXT NOT NULL, effect TEXT NOT NULL,
-    received_at TEXT NOT NULL
+    received_at TEXT NOT NULL, UNIQUE (event_id, effect)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS bookings_of_endpoint ON bookings (endpoint, number);
 CREATE INDEX IF NOT EXISTS bookings_of_resource ON bookings (resource, number);
@@ -100,10 +100,10 @@ class SqliteBooks:
             added = db.execute(
                 "INSERT OR IGNORE INTO events_counted VALUES (?)", (event.id,)
             ).rowcount
-            effect = effect_of(event) if added else None
-            booking = None if effect is None else booking_for(effect, _booked(db, effect))
-            if effect is not None and booking is not None:
-                self._write(event, effect, booking)
+            for effect in effects_of(event) if added else ():
+                booking = booking_for(effect, _booked(db, effect))
+                if booking is not None:
+                    self._write(event, effect, booking)
             db.execute(
                 "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET next_offset = max(next_offset, excluded.next_offset)",
