@@ -1,0 +1,1 @@
+"""`hookmill doctor`: looks at everything that hookmill stands on, and says what to do about it."""
