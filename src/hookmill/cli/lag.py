@@ -83,6 +83,28 @@ def choose(known: Sequence[Group], wanted: Sequence[str], names: pipeline.Names)
     return [each for each in known if not wanted or called[each.part] & set(wanted)]
 
 
+async def unread(
+    source: Reader,
+    names: pipeline.Names,
+    group: Group,
+    committed: Mapping[tuple[str, int], int],
+    there: Collection[str],
+) -> dict[int, tuple[int, int]]:
+    """What lies before the group: offsets of each partition of the topic that it reads.
+
+    Where its own position is gone, the changelog's serves; `there` are the topics of the cluster.
+    """
+    topic, changelog = names.topic(group.reads), names.topic(group.changelog)
+    bounds = await source.bounds(topic)
+    starts = {each: at for each in bounds if (at := committed.get((topic, each), -1)) >= 0}
+    lost = [each for each, (begin, end) in bounds.items() if each not in starts and begin < end]
+    if lost and changelog in there:
+        starts |= await positions_in(source, changelog, lost)
+    return {
+        each: (max(begin, starts.get(each, begin)), end) for each, (begin, end) in bounds.items()
+    }
+
+
 async def ahead(
     source: Reader,
     topic: str,
@@ -146,22 +168,13 @@ class _Meter:
         topic, name = self._names.topic(group.reads), self._names.group(group.part)
         committed = await self._source.committed(name)
         view = None if group.its is None else await self._view(group.its)
-        bounds = await self._source.bounds(topic)
-        starts = {each: at for each in bounds if (at := committed.get((topic, each), -1)) >= 0}
-        lost = [each for each, (begin, end) in bounds.items() if each not in starts and begin < end]
-        if lost and self._names.topic(group.changelog) in self._there:
-            changelog = self._names.topic(group.changelog)
-            starts |= await positions_in(self._source, changelog, lost)
-        spans = {
-            each: (max(begin, starts.get(each, begin)), end)
-            for each, (begin, end) in bounds.items()
-        }
-        done = {} if view is None else {each: _done(view, group.reads, each) for each in bounds}
+        spans = await unread(self._source, self._names, group, committed, self._there)
+        done = {} if view is None else {each: _done(view, group.reads, each) for each in spans}
         aheads = await ahead(self._source, topic, spans, done)
         now_ms = now_us() // 1000
         if view is None or group.its is None:
             return group_lag(name, topic, aheads, now_ms, partitions=self._partitions)
-        states = {each: _state(view, each) for each in bounds}
+        states = {each: _state(view, each) for each in spans}
         delays = self._delays(group.its, states.values())
         return group_lag(name, topic, aheads, now_ms, delays=delays, states=states,
                          partitions=self._partitions)  # fmt: skip

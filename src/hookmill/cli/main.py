@@ -31,6 +31,7 @@ from hookmill.cli import stage as stage_command
 from hookmill.cli import up as up_command
 from hookmill.cli import workers as workers_command
 from hookmill.cli.doctor import command as doctor
+from hookmill.cli.monitor import rounds as monitor_command
 from hookmill.cli.options import AdminPort, AsJson, ConfigPath, Instance
 from hookmill.cli.output import err
 from hookmill.cli.process import INTERRUPTED, interruptible, run
@@ -160,14 +161,19 @@ def chaos(
 
 
 @app.command("up", rich_help_panel="Run it")
-def up(config: ConfigPath = None) -> None:
+def up(
+    config: ConfigPath = None,
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="`hookmill monitor` too, on any free port.")
+    ] = False,
+) -> None:
     """Every process of the configuration, kept running, until Ctrl-C or SIGTERM.
 
     Without kafka.bootstrap_servers it starts the local broker too. A process that dies is
     started again with growing pauses. Logs go to the folder `logs` in local.dir.
     """
     setup = _setup(config)
-    if not interruptible(up_command.run(setup, config)):
+    if not interruptible(up_command.run(setup, config, monitor=monitor)):
         raise typer.Exit(1)
 
 
@@ -224,6 +230,34 @@ def handle(
     run(
         lambda stopping: handle_command.serve(
             setup, name, stopping, instance=instance, admin_port=admin_port
+        )
+    )
+
+
+@app.command("monitor", rich_help_panel="Run it")
+def monitor(
+    config: ConfigPath = None,
+    interval: Annotated[
+        float, typer.Option(min=1, help="Seconds between two rounds.")
+    ] = monitor_command.INTERVAL_SECS,
+    admin_port: AdminPort = 0,
+) -> None:
+    """Watches the groups and the topics from outside, for Prometheus; it only reads.
+
+    What no process can say of itself once it is dead: how far each group is behind, in records and
+    in seconds, how many members it has, whether topics lack replicas or leaders, how many dead
+    letters are open. One is enough for a cluster; another does no harm.
+
+    In each round it reads at most 100 offsets of a partition for each group, however long its lag
+    (more are counted by their offsets), and 5,000 of the dead letters: after its start these appear
+    once all were read. While the cluster is away it tries again in each round:
+    hookmill_monitor_last_success_timestamp_seconds then stands still, and /readyz says why.
+    """
+    setup = load_setup(config)
+    logs.configure(setup.config.log, part="monitor")
+    run(
+        lambda stopping: monitor_command.serve(
+            setup, stopping, interval_secs=interval, admin_port=admin_port
         )
     )
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hookmill.cli.broker import local_broker
@@ -22,7 +23,7 @@ BROKER_PAUSE_SECS_FIRST = 0.5
 BROKER_PAUSE_SECS_MAX = 30.0
 
 
-async def run(setup: Setup, config: Path | None) -> bool:
+async def run(setup: Setup, config: Path | None, *, monitor: bool = False) -> bool:
     """Run until SIGINT or SIGTERM; False if something could not be started."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -39,7 +40,7 @@ async def run(setup: Setup, config: Path | None) -> bool:
         await apply_all(setup)
         watching = asyncio.ensure_future(_keep_broker(broker, stopping)) if broker else None
         try:
-            return await _keep(setup, config, stopping)
+            return await _keep(setup, children(setup, config, monitor=monitor), stopping)
         finally:
             if watching is not None:
                 watching.cancel()
@@ -67,9 +68,9 @@ async def _keep_broker(broker: LocalBroker, stopping: asyncio.Event) -> None:
             _tell("broker", str(error))
 
 
-async def _keep(setup: Setup, config: Path | None, stopping: asyncio.Event) -> bool:
+async def _keep(setup: Setup, kept: Sequence[Child], stopping: asyncio.Event) -> bool:
     supervisor = Supervisor(
-        children(setup, config),
+        kept,
         log_dir=Path(setup.config.local.dir) / "logs",
         environ=os.environ,
         tell=_tell,
@@ -96,7 +97,7 @@ async def _keep(setup: Setup, config: Path | None, stopping: asyncio.Event) -> b
     return supervisor.failed is None
 
 
-def children(setup: Setup, config: Path | None) -> list[Child]:
+def children(setup: Setup, config: Path | None, *, monitor: bool = False) -> list[Child]:
     """The processes in the order in which they are to end: the door first, then downstream."""
     options = ["--config", str(config)] if config is not None else []
     program = [sys.executable, "-m", "hookmill"]
@@ -109,6 +110,8 @@ def children(setup: Setup, config: Path | None) -> list[Child]:
     for name in setup.config.handlers:
         command = [*program, "handle", name, *options, "--instance", "up-0"]
         found.append(Child(f"handler-{name}", command))
+    if monitor:
+        found.append(Child("monitor", [*program, "monitor", *options]))
     return found
 
 

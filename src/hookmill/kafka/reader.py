@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -10,6 +11,7 @@ from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
     NotCoordinatorForGroupError,
+    for_code,
 )
 
 from hookmill.core.record import Record
@@ -17,6 +19,7 @@ from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience, re
 from hookmill.kafka.records import from_consumer
 
 POLL_MS = 200
+PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 FETCH_WAIT_MS = 20
 """A fetch that still waits at the broker holds up the next topic: people wait for the answer."""
 COORDINATOR_COMES = (
@@ -25,6 +28,8 @@ COORDINATOR_COMES = (
     NotCoordinatorForGroupError,
 )
 """What a cluster that was just born, or lost a broker, says for a moment of every group."""
+GROUP_ID_NOT_FOUND = 69
+"""What newer brokers say of a group that never was (KIP-1043)."""
 
 
 class Reader:
@@ -107,14 +112,20 @@ class Reader:
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
         """The group's committed offsets by topic and partition."""
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            while True:
-                try:
-                    offsets = await self._admin.list_consumer_group_offsets(group)
-                except COORDINATOR_COMES:
-                    await asyncio.sleep(POLL_MS / 1000)
-                else:
-                    return {(tp.topic, tp.partition): at.offset for tp, at in offsets.items()}
+        offsets = await _of_coordinator(lambda: self._admin.list_consumer_group_offsets(group))
+        return {(tp.topic, tp.partition): at.offset for tp, at in offsets.items()}
+
+    async def members(self, group: str) -> int:
+        """How many members the group has; 0 too for one that never was.
+
+        One group a request: aiokafka asks in the third version of the protocol and reads the
+        answer as the second, which goes wrong after the first group.
+        """
+        [response] = await _of_coordinator(lambda: self._admin.describe_consumer_groups([group]))
+        code, _, _, _, _, members, *_ = response.groups[0]
+        if code not in (0, GROUP_ID_NOT_FOUND):
+            raise for_code(code)(group)
+        return len(members)
 
     async def _bounds(self, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
         wanted = [TopicPartition(topic, each) for each in partitions]
@@ -126,16 +137,32 @@ class Reader:
         return {tp.partition: (begin[tp], end[tp]) for tp in wanted}
 
 
+async def _of_coordinator(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """The answer of a group's coordinator, once there is one."""
+    async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+        while True:
+            try:
+                return await ask()
+            except COORDINATOR_COMES:
+                await asyncio.sleep(POLL_MS / 1000)
+
+
 @contextlib.asynccontextmanager
-async def reader(connection: Connection, *, committed: bool = True) -> AsyncIterator[Reader]:
+async def reader(
+    connection: Connection,
+    *,
+    committed: bool = True,
+    partition_fetch_bytes: int = PARTITION_FETCH_BYTES,
+) -> AsyncIterator[Reader]:
     """A reader for as long as it is needed; with `committed=False` of open and aborted
-    transactions too, whose ends are then the log's own."""
+    transactions too, whose ends are then the log's own. One fetch gets about
+    `partition_fetch_bytes` of each partition: few, for who looks at the first record only."""
     consumer = AIOKafkaConsumer(
         **connection.arguments("hookmill-reader"),
         isolation_level="read_committed" if committed else "read_uncommitted",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        max_partition_fetch_bytes=4 * 1024 * 1024,
+        max_partition_fetch_bytes=partition_fetch_bytes,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         retry_backoff_ms=FETCH_WAIT_MS,
     )

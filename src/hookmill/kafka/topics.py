@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -53,6 +53,15 @@ class Found(msgspec.Struct, frozen=True):
     overrides: dict[str, str]
 
 
+class Replication(msgspec.Struct, frozen=True):
+    """How many of a topic's partitions lack something: a replica in sync, enough of them for a
+    write to be taken, a leader."""
+
+    under_replicated: int
+    below_min_insync: int
+    offline: int
+
+
 def wanted(topic: Topic, names: Names, *, partitions: int, replication_factor: int) -> Wanted:
     """How a topic of the map must be in this cluster."""
     settings = {
@@ -98,6 +107,16 @@ def _same(key: str, have: str, want: str) -> bool:
     if key == "cleanup.policy":
         return set(have.split(",")) == set(want.split(","))
     return have == want
+
+
+def replication(partitions: Iterable[Mapping[str, Any]], min_insync: int) -> Replication:
+    """What a topic's metadata say: `leader`, `replicas` and `isr` of each partition. Pure."""
+    shown = list(partitions)
+    return Replication(
+        sum(len(each["isr"]) < len(each["replicas"]) for each in shown),
+        sum(len(each["isr"]) < min_insync for each in shown),
+        sum(each["leader"] < 0 for each in shown),
+    )
 
 
 def check_safety(wants: Sequence[Wanted], found: dict[str, Found]) -> None:
@@ -182,6 +201,17 @@ class Admin:
                 {key: value for key, (value, _) in settings[name].items()},
                 {key: value for key, (value, source) in settings[name].items() if source},
             )
+            for name, partitions in shapes.items()
+        }
+
+    async def replication(self, names: Iterable[str]) -> dict[str, Replication]:
+        """How those of the topics that exist are replicated now."""
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            described = await self._client.describe_topics(sorted(set(names)))
+            shapes = {each["topic"]: each["partitions"] for each in described if each["partitions"]}
+            settings = await self._settings(list(shapes)) if shapes else {}
+        return {
+            name: replication(partitions, int(settings[name]["min.insync.replicas"][0]))
             for name, partitions in shapes.items()
         }
 
