@@ -19,7 +19,10 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing measured. `cpu_secs` are user and system time of the process for all its work."""
+    """One thing measured. `cpu_secs` are user and system time of the process for all its work.
+
+    `floor_cpu_secs` are those of a floor of its own for as much work, where rows have one each.
+    """
 
     name: str
     work: int
@@ -27,6 +30,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_secs: float
     latency: Latency | None = None
     rss_bytes: int | None = None
+    floor_cpu_secs: float | None = None
 
     @property
     def per_sec(self) -> float:
@@ -83,6 +87,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     def ratio(self, row: Row) -> float | None:
         """The row's CPU for the same work, as a multiple of the floor's."""
+        if row.floor_cpu_secs:
+            return row.cpu_secs / row.floor_cpu_secs
         if self.floor is None or not self.floor.cpu_secs:
             return None
         return row.cpu_for(self.per) / self.floor.cpu_for(self.per)

@@ -87,6 +87,10 @@ class Asymmetric(Signed, frozen=True, kw_only=True):
                     return secret
         raise Refused(Reason.SIGNATURE_INVALID)
 
+    def fits(self, key: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether the private half of that key signed the message."""
+        return self._fits(_pinned(key).public, message, signature)
+
     def problems(self) -> Iterator[str]:
         """A name can have a star for its first label only."""
         yield from super().problems()
