@@ -21,6 +21,7 @@ from hookmill.kafka.topics import Wanted, wanted
 from hookmill.providers.endpoint import Endpoint, build_all, modes_of, secrets_of
 from hookmill.providers.registry import Packs, all_packs
 from hookmill.stages.route import Rule
+from hookmill.telemetry import logs
 from hookmill.telemetry.logs import say
 
 
@@ -122,3 +123,10 @@ def load_setup(path: Path | None) -> Setup:
         rules=build_rules(config, tell=_tell_unreadable),
         names=pipeline.Names(config.kafka.namespace),
     )
+
+
+def setup_of(path: Path | None) -> Setup:
+    """The same for a command that is no part of the pipeline: its log lines are set up too."""
+    setup = load_setup(path)
+    logs.configure(setup.config.log)
+    return setup

@@ -1,0 +1,1 @@
+"""The commands as `--help` shows them, panel by panel: options here, work in modules beside."""

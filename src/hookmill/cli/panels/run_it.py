@@ -1,0 +1,122 @@
+"""Commands that run for as long as hookmill does: each part, and all of them at once."""
+
+from typing import Annotated
+
+import typer
+
+from hookmill import pipeline
+from hookmill.cli import handle as handle_command
+from hookmill.cli import ingress as ingress_command
+from hookmill.cli import stage as stage_command
+from hookmill.cli import up as up_command
+from hookmill.cli import workers as workers_command
+from hookmill.cli.monitor import rounds as monitor_command
+from hookmill.cli.options import AdminPort, ConfigPath, Instance
+from hookmill.cli.process import interruptible, run
+from hookmill.cli.setup import load_setup, setup_of
+from hookmill.core.errors import ConfigurationError
+from hookmill.telemetry import logs
+
+app = typer.Typer()
+
+
+@app.command("up", rich_help_panel="Run it")
+def up(
+    config: ConfigPath = None,
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="`hookmill monitor` too, on any free port.")
+    ] = False,
+) -> None:
+    """Every process of the configuration, kept running, until Ctrl-C or SIGTERM.
+
+    Without kafka.bootstrap_servers it starts the local broker too. A process that dies is
+    started again with growing pauses. Logs go to the folder `logs` in local.dir.
+    """
+    setup = setup_of(config)
+    if not interruptible(up_command.run(setup, config, monitor=monitor)):
+        raise typer.Exit(1)
+
+
+@app.command("ingress", rich_help_panel="Run it")
+def ingress(
+    config: ConfigPath = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that share the port.")
+    ] = None,
+    worker_of: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """The HTTP front: POST /webhooks/{endpoint}."""
+    setup = load_setup(config)
+    logs.configure(setup.config.log, part="ingress")
+    count = workers or setup.config.ingress.workers
+    if worker_of is not None:
+        run(lambda stopping: workers_command.serve_one(setup, stopping))
+    elif count == 1:
+        run(lambda stopping: ingress_command.serve(setup, stopping))
+    else:
+        run(lambda stopping: workers_command.serve_all(setup, config, count, stopping))
+
+
+@app.command("stage", rich_help_panel="Run it")
+def stage(
+    name: Annotated[str, typer.Argument(help="dedup, normalize or route")],
+    config: ConfigPath = None,
+    instance: Instance = None,
+    admin_port: AdminPort = 0,
+) -> None:
+    """One member of a stage's consumer group. Start it as often as there is work for."""
+    found = pipeline.STAGES.get(name)
+    if found is None:
+        raise ConfigurationError(f"no stage is called '{name}': dedup, normalize or route")
+    setup = load_setup(config)
+    logs.configure(setup.config.log, part=name, instance=instance)
+    run(
+        lambda stopping: stage_command.serve(
+            setup, found, stopping, instance=instance, admin_port=admin_port
+        )
+    )
+
+
+@app.command("handle", rich_help_panel="Run it")
+def handle(
+    name: Annotated[str, typer.Argument(help="a handler of the configuration")],
+    config: ConfigPath = None,
+    instance: Instance = None,
+    admin_port: AdminPort = 0,
+) -> None:
+    """One member of a handler's consumer group."""
+    setup = load_setup(config)
+    logs.configure(setup.config.log, part=f"handler-{name}", instance=instance)
+    run(
+        lambda stopping: handle_command.serve(
+            setup, name, stopping, instance=instance, admin_port=admin_port
+        )
+    )
+
+
+@app.command("monitor", rich_help_panel="Run it")
+def monitor(
+    config: ConfigPath = None,
+    interval: Annotated[
+        float, typer.Option(min=1, help="Seconds between two rounds.")
+    ] = monitor_command.INTERVAL_SECS,
+    admin_port: AdminPort = 0,
+) -> None:
+    """Watches the groups and the topics from outside, for Prometheus; it only reads.
+
+    What no process can say of itself once it is dead: how far each group is behind, in records and
+    in seconds, how many members it has, whether topics lack replicas or leaders, how many dead
+    letters are open. One is enough for a cluster; another does no harm.
+
+    In each round it reads at most 100 offsets of a partition for each group, however long its lag
+    (more are counted by their offsets), and 5,000 of the dead letters: after its start these appear
+    once all were read. While the cluster is away it tries again in each round:
+    hookmill_monitor_last_success_timestamp_seconds then stands still, and /readyz says why.
+    """
+    setup = load_setup(config)
+    logs.configure(setup.config.log, part="monitor")
+    run(
+        lambda stopping: monitor_command.serve(
+            setup, stopping, interval_secs=interval, admin_port=admin_port
+        )
+    )
