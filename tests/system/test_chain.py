@@ -92,7 +92,7 @@ def test_events_carry_their_key_headers_and_origin(program: Program) -> None:
     assert found["ce_time"] == event["occurred_at"] == "2026-11-23T09:00:00.123456Z"
     assert found["content-type"] == "application/json"
     assert found["hm-delivery"] == said["delivery"]
-    assert found["traceparent"].startswith("00-aaaa")
+    assert "traceparent" not in found  # traces are off, and the sender's is not ours
     assert event["raw"] == {
         "topic": f"{program.namespace}-webhooks-raw",
         "partition": raw.partition(),

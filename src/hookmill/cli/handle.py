@@ -23,6 +23,7 @@ from hookmill.kafka.store import InstanceLock, RocksStore
 from hookmill.kafka.topics import admin
 from hookmill.pipeline import HandlerTopics
 from hookmill.telemetry.logs import say
+from hookmill.telemetry.traces import Tracer
 
 JOURNAL = "in-flight"
 
@@ -36,6 +37,19 @@ async def serve(
     admin_port: int,
 ) -> None:
     """Work until `stopping` is set. Raises ConfigurationError for a handler that is not there."""
+    with setup.tracing(HandlerTopics(name).part, instance) as tracer:
+        await _serve(setup, name, stopping, tracer, instance=instance, admin_port=admin_port)
+
+
+async def _serve(
+    setup: Setup,
+    name: str,
+    stopping: asyncio.Event,
+    tracer: Tracer | None,
+    *,
+    instance: str | None,
+    admin_port: int,
+) -> None:
     options = setup.config.handlers.get(name)
     if options is None:
         known = ", ".join(sorted(setup.config.handlers)) or "none"
@@ -57,7 +71,7 @@ async def serve(
         topic=setup.names.topic(its.queue),
         instance_id=static_id(group, instance),
         session_timeout_secs=setup.config.kafka.session_timeout_secs,
-        make_worker=_worker_maker(setup, options, its, handler, retries, lock, journal),
+        make_worker=_worker_maker(setup, options, its, handler, retries, lock, journal, tracer),
         partitions=setup.config.kafka.partitions,
         stuck_secs=max(STUCK_SECS, 2 * options.timeout_secs),
     )
@@ -89,6 +103,7 @@ def _worker_maker(
     retry_topics: tuple[str, ...],
     lock: InstanceLock,
     journal: Journal,
+    tracer: Tracer | None,
 ) -> Any:
     """Makes the worker of a partition; all workers of the process share the handler's places."""
     connection = setup.connection()
@@ -116,8 +131,9 @@ def _worker_maker(
             batch_bytes_max=batch_bytes_max(setup),
         )
         handling = Handling(
-            settings, handler, journal=journal, observer=told, now_us=now_us, clock=time.monotonic
-        )
+            settings, handler, journal=journal, observer=told, now_us=now_us, clock=time.monotonic,
+            tracer=tracer,
+        )  # fmt: skip
         runner = Runner(settings, handling, queue, slots=slots, observer=told, now_us=now_us)
         return _QueueWorker(queue, runner, told)
 

@@ -17,12 +17,20 @@ from hookmill.kafka.appender import Appender
 from hookmill.kafka.topics import admin, check_present, check_safety
 from hookmill.pipeline import DELIVERIES, RAW, REJECTED
 from hookmill.telemetry.logs import say
+from hookmill.telemetry.traces import Tracer
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 async def serve(setup: Setup, stopping: asyncio.Event, *, share_port: bool = False) -> None:
     """Serve until `stopping` is set, then drain. Raises UnsafeCluster if Kafka may lose."""
+    with setup.tracing("ingress") as tracer:
+        await _serve(setup, stopping, tracer, share_port=share_port)
+
+
+async def _serve(
+    setup: Setup, stopping: asyncio.Event, tracer: Tracer | None, *, share_port: bool
+) -> None:
     options = setup.config.ingress
     if not setup.endpoints:
         raise ConfigurationError("no [endpoints.…] are configured: there is nothing to receive")
@@ -36,7 +44,7 @@ async def serve(setup: Setup, stopping: asyncio.Event, *, share_port: bool = Fal
         for name, endpoint in setup.endpoints.items()
     }
     show_secret_ages(setup.config.endpoints)
-    ingress = Ingress(options, doors, appender, names=setup.names, now_us=now_us)
+    ingress = Ingress(options, doors, appender, names=setup.names, now_us=now_us, tracer=tracer)
     connecting = asyncio.ensure_future(_connect(setup, appender, stopping))
 
     def ready() -> str | None:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from hookmill.providers.registry import Packs, all_packs
 from hookmill.stages.route import Rule
 from hookmill.telemetry import logs
 from hookmill.telemetry.logs import say
+from hookmill.telemetry.traces import Tracer, tracing
 
 
 def now_us() -> int:
@@ -79,6 +81,18 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
             return read_once(kafka.sasl_password, environ=os.environ)
 
         return connection(kafka, self.config.bootstrap_servers, password)
+
+    def tracing(
+        self, part: str, instance: str | None = None
+    ) -> AbstractContextManager[Tracer | None]:
+        """The tracer of a process, None where traces are off."""
+        return tracing(
+            self.config.telemetry,
+            os.environ,
+            part=part,
+            instance=instance,
+            namespace=self.config.kafka.namespace,
+        )
 
     def topics(self) -> list[pipeline.Topic]:
         """Every topic of the map, for this configuration."""

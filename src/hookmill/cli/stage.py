@@ -18,6 +18,7 @@ from hookmill.kafka.topics import admin, check_present, check_safety
 from hookmill.kafka.worker import Worker
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
+from hookmill.telemetry.traces import Tracer
 
 BATCH_OVERHEAD_BYTES = 1024
 
@@ -31,6 +32,19 @@ async def serve(
     admin_port: int,
 ) -> None:
     """Work until `stopping` is set. A named instance is a static member of the group."""
+    with setup.tracing(stage.name, instance) as tracer:
+        await _serve(setup, stage, stopping, tracer, instance=instance, admin_port=admin_port)
+
+
+async def _serve(
+    setup: Setup,
+    stage: pipeline.Stage,
+    stopping: asyncio.Event,
+    tracer: Tracer | None,
+    *,
+    instance: str | None,
+    admin_port: int,
+) -> None:
     decision = pipeline.decision(stage, setup.endpoints, setup.rules, setup.names)
     topics = _topics_of(setup, stage)
     cluster_id = await find_cluster(setup, topics, stopping)
@@ -52,15 +66,17 @@ async def serve(
             batch_bytes_max=batch_bytes_max(setup),
         )
         store: Store = RocksStore(lock.folder / str(partition))
+        traces = None if tracer is None else tracer.stage(stage.name)
         return Worker(
             decision,
             stage,
             port,
             store,
-            watcher=StageTelemetry(stage.name, partition),
+            watcher=StageTelemetry(stage.name, partition, traces),
             pause=pause_growing,
             now_us=now_us,
             value_bytes_max=lambda topic: limits[topic] - BATCH_OVERHEAD_BYTES,
+            traces=traces,
         )
 
     member = Member(

@@ -18,6 +18,7 @@ from hookmill.stages.dedup import Duplicate
 from hookmill.stages.route import Routed
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
+from hookmill.telemetry.traces import StageTraces
 
 REASONS_MAX = 50
 """How many reasons of a handler are labels; a handler's words are not ours to bound."""
@@ -32,7 +33,8 @@ class StageTelemetry:
     """What the engine tells of one partition: counted once a transaction, said record by record
     only where a person may have to look."""
 
-    def __init__(self, stage: str, partition: int) -> None:
+    def __init__(self, stage: str, partition: int, traces: StageTraces | None = None) -> None:
+        self._traces = traces
         self._stage = stage
         self._partition = partition
         self._forwarded = catalog.STAGE_RECORDS.labels(stage, "forwarded")
@@ -44,6 +46,8 @@ class StageTelemetry:
 
     def committed(self, decided: Sequence[tuple[Record, Outcome]], seconds: float) -> None:
         """A transaction with these outcomes took that long."""
+        if self._traces is not None:
+            self._traces.end()
         self._committed.inc()
         self._seconds.observe(seconds)
         self._batch.observe(len(decided))
@@ -115,7 +119,7 @@ class StageTelemetry:
             "record_dead_lettered",
             part=self._stage,
             reason=outcome.reason,
-            delivery=record.header(headers.DELIVERY),
+            **headers.ids(record),
             partition=record.partition,
             offset=record.offset,
         )
@@ -128,7 +132,7 @@ class StageTelemetry:
             "event_unrecognized",
             provider=provider,
             type=its_type[:TYPE_CHARS_MAX],
-            delivery=record.header(headers.DELIVERY),
+            **headers.ids(record),
         )
 
 
@@ -198,7 +202,7 @@ class HandlerTelemetry:
     def _of(self, record: Record) -> dict[str, object]:
         return {
             "handler": self._handler,
-            "delivery": record.header(headers.DELIVERY),
+            **headers.ids(record),
             "partition": record.partition,
             "offset": record.offset,
         }

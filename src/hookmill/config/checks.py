@@ -25,6 +25,7 @@ OF_HTTP_ONLY = {
 }
 """Handler options that only the forwarder has, and what they are where nothing is said."""
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_COLLECTOR = re.compile(r"https?://[^/\s]+(/[^\s]*)?(?<!/v1/traces)(?<!/v1/traces/)")
 _OWN_TOPIC = re.compile(r"-(dlq|state|retry-\d+)$")
 
 
@@ -33,6 +34,7 @@ def problems(config: Configuration) -> list[str]:
     return [
         *_of_ingress(config),
         *_of_kafka(config),
+        *_of_telemetry(config),
         *(
             line
             for name, each in config.endpoints.items()
@@ -77,6 +79,15 @@ def _of_kafka(config: Configuration) -> Iterator[str]:
         yield from _of_secret(config, "kafka.sasl_password", kafka.sasl_password)
     if kafka.ssl_keyfile and not kafka.ssl_certfile:
         yield "kafka.ssl_keyfile needs kafka.ssl_certfile"
+
+
+def _of_telemetry(config: Configuration) -> Iterator[str]:
+    endpoint = config.telemetry.otlp_endpoint
+    if endpoint is not None and not _COLLECTOR.fullmatch(endpoint):
+        yield (
+            "telemetry.otlp_endpoint: an address such as http://127.0.0.1:4318 is needed, without "
+            "the path /v1/traces, which is added"
+        )
 
 
 def _of_endpoint(config: Configuration, name: str, endpoint: Endpoint) -> Iterator[str]:

@@ -214,6 +214,17 @@ class Log(Section, frozen=True, kw_only=True):
     """auto: for people on a terminal, one JSON line an event elsewhere."""
 
 
+class Telemetry(Section, frozen=True, kw_only=True):
+    """Traces by OpenTelemetry; they need the extra `otel`. The variables OTEL_… hold where nothing
+    is said here."""
+
+    otlp_endpoint: str | None = None
+    """Where traces go by OTLP over HTTP; left out: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
+    OTEL_EXPORTER_OTLP_ENDPOINT, and without either there are no traces."""
+    trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    """Which share of the deliveries is traced; left out: OTEL_TRACES_SAMPLER, or 0.01."""
+
+
 class Configuration(Section, frozen=True, kw_only=True):
     """The whole of hookmill.toml."""
 
@@ -225,6 +236,7 @@ class Configuration(Section, frozen=True, kw_only=True):
     handlers: dict[Name, Handler] = {}
     routes: tuple[Route, ...] = ()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
     allow_inline_secrets: bool = False
     """Secrets as text in the file: for trying things out only."""
 

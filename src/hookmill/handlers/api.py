@@ -17,6 +17,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     `attempt` counts from 1, over all retries; `deadline_secs` is how long this one may take. The
     idempotency key is the event's id: the same event has the same one for ever, however often it
     is handed over. `log` is a structlog logger whose lines carry handler, event and delivery.
+    `traceparent` is what a traced event's handler sends on with its own requests (W3C Trace
+    Context), None where the event is not traced; with the extra `otel` its span is the current one.
     """
 
     handler: str
@@ -28,6 +30,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     offset: int
     log: FilteringBoundLogger
+    traceparent: str | None = None
 
 
 class Handler(Protocol):

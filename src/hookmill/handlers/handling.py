@@ -15,6 +15,7 @@ from hookmill.handlers.lanes import Ending
 from hookmill.handlers.ports import Journal, Observer, Settings
 from hookmill.stages import failed, headers
 from hookmill.telemetry.logs import bound
+from hookmill.telemetry.traces import Attempt, Tracer
 
 PAUSE_SECS_FIRST = 0.5
 PAUSE_SECS_MAX = 30.0
@@ -43,6 +44,7 @@ class Handling:
         now_us: Callable[[], int],
         clock: Callable[[], float],
         pause: Callable[[int], Awaitable[None]] = pause_growing,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._topics = settings.topics
@@ -52,13 +54,24 @@ class Handling:
         self._now_us = now_us
         self._clock = clock
         self._pause = pause
+        self._tracer = tracer
         self.turns = 0
 
     async def handle(self, record: Record, event: Event) -> Ending:
         """Call the handler until it gives an answer that counts. Raises HookmillError."""
         attempts = attempts_of(record) + 1
+        if self._tracer is None:
+            traceparent = record.header(headers.TRACEPARENT)
+            return await self._to_an_ending(record, event, attempts, traceparent)
+        with self._tracer.attempt(self._topics.part, record, attempts) as traced:
+            ending = await self._to_an_ending(record, event, attempts, traced.traceparent)
+            return _noted(traced, ending)
+
+    async def _to_an_ending(
+        self, record: Record, event: Event, attempts: int, traceparent: str | None
+    ) -> Ending:
         began = self._clock()
-        answer = await self._answer(record, event, attempts)
+        answer = await self._answer(record, event, attempts, traceparent)
         if isinstance(answer, Retry):
             now_ms = -(-self._now_us() // 1000)  # rounded up: no wait is shorter than was asked
             following = after_failure(answer, attempts, self._settings.delays_secs, now_ms)
@@ -95,11 +108,13 @@ class Handling:
         later = Later(delay_secs, not_before_ms_of(record))
         return self._put_off(record, why, later, attempts_of(record))
 
-    async def _answer(self, record: Record, event: Event, attempts: int) -> Answer:
+    async def _answer(
+        self, record: Record, event: Event, attempts: int, traceparent: str | None
+    ) -> Answer:
         if self._journal.crashes(event.id) >= CRASHES_MAX:
             self._journal.end(event.id)
             return Retry("process_crashed", f"{CRASHES_MAX} processes died while they handled it")
-        context = self._context(record, event, attempts)
+        context = self._context(record, event, attempts, traceparent)
         in_a_row = 0
         while True:
             self._journal.begin(event.id)
@@ -130,7 +145,9 @@ class Handling:
         kept = Waiting(topic, why.reason, attempts, now_us // 1000, later.not_before_ms)
         return Ending(waits, kept)
 
-    def _context(self, record: Record, event: Event, attempts: int) -> Context:
+    def _context(
+        self, record: Record, event: Event, attempts: int, traceparent: str | None
+    ) -> Context:
         delivery = record.header(headers.DELIVERY)
         name = self._topics.handler
         return Context(
@@ -142,8 +159,20 @@ class Handling:
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
-            log=bound(handler=name, event_id=event.id, type=event.type, delivery=delivery),
+            log=bound(handler=name, event_id=event.id, type=event.type, **headers.ids(record)),
+            traceparent=traceparent,
         )
+
+
+def _noted(traced: Attempt, ending: Ending) -> Ending:
+    """The ending, told to the span of its attempt; what waits for a retry names that span."""
+    if ending.output is None:
+        traced.ended("handled", None)
+        return ending
+    outcome = "dead_lettered" if ending.waiting is None else "retried"
+    reasons = [value for name, value in ending.output.headers if name == headers.ERROR_REASON]
+    traced.ended(outcome, reasons[-1].decode("utf-8", "replace"))
+    return Ending(traced.marked(ending.output), ending.waiting)
 
 
 def attempts_of(record: Record) -> int:

@@ -31,6 +31,7 @@ from hookmill.handlers.breaker import Breaker, Permit
 from hookmill.handlers.http_address import AddressRefused, Guard, GuardedResolver
 from hookmill.handlers.http_answer import Service, Verdict, of_error, of_status
 from hookmill.handlers.signing import key_of, signed_headers
+from hookmill.stages.headers import TRACEPARENT
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
@@ -117,7 +118,7 @@ class HttpHandler:
             if permit is None:
                 return Retry("http_breaker_open", in_place=True)
             try:
-                verdict = await self._attempt(event, until, limit_secs)
+                verdict = await self._attempt(event, until, limit_secs, context.traceparent)
             except BaseException:
                 self._breaker.abandoned(permit)
                 raise
@@ -130,11 +131,13 @@ class HttpHandler:
         if self._session is not None:
             await self._session.close()
 
-    async def _attempt(self, event: Event, until: float, limit_secs: float) -> Verdict:
+    async def _attempt(
+        self, event: Event, until: float, limit_secs: float, traceparent: str | None
+    ) -> Verdict:
         began = time.perf_counter()
         try:
             async with asyncio.timeout_at(until):
-                response = await self._post(event, limit_secs)
+                response = await self._post(event, limit_secs, traceparent)
         except (aiohttp.ClientError, TimeoutError) as error:
             self._say_refused(error)
             return of_error(error)
@@ -146,7 +149,9 @@ class HttpHandler:
             now_secs=self._now_us() / 1e6,
         )
 
-    async def _post(self, event: Event, limit_secs: float) -> aiohttp.ClientResponse:
+    async def _post(
+        self, event: Event, limit_secs: float, traceparent: str | None
+    ) -> aiohttp.ClientResponse:
         """Send it; once more at once where only a kept connection had been closed by the service.
 
         That happens in passing, whenever the service's keep-alive is the shorter one.
@@ -155,6 +160,8 @@ class HttpHandler:
         body = encode(event)
         at_secs = self._now_us() // 1_000_000
         headers = signed_headers(body, id=event.id, at_secs=at_secs, keys=self._to.keys())
+        if traceparent is not None:
+            headers[TRACEPARENT] = traceparent
         connect_secs = min(CONNECT_SECS_MAX, limit_secs * CONNECT_SHARE)
         while True:
             sending = SimpleNamespace(on_kept_connection=False)

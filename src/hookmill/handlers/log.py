@@ -2,6 +2,7 @@
 
 from hookmill.core.event import Event
 from hookmill.handlers.api import Answer, Context
+from hookmill.stages.headers import trace
 from hookmill.telemetry.logs import say
 
 
@@ -22,6 +23,7 @@ class LogHandler:
             subject=event.subject,
             late=event.late,
             delivery=context.delivery,
+            **trace(context.traceparent),
         )
         return None
 

@@ -6,6 +6,7 @@ handler's `concurrency`; when every place is taken by such a one for long, only 
 """
 
 import asyncio
+import contextvars
 import inspect
 import threading
 import time
@@ -75,8 +76,8 @@ class FunctionHandler:
         self._last_change = time.monotonic()
         future.add_done_callback(lambda _: self._ended(event.id, future))
         threading.Thread(
-            target=self._run,
-            args=(loop, future, event, context),
+            target=contextvars.copy_context().run,  # its logs and spans belong to this event
+            args=(self._run, loop, future, event, context),
             name=f"handler-{context.handler}",
             daemon=True,  # a hung one must not keep the process from ending
         ).start()

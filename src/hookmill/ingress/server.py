@@ -26,8 +26,10 @@ from hookmill.ingress.rejected import rejected
 from hookmill.pipeline import DELIVERIES, RAW, REJECTED, Names
 from hookmill.providers.endpoint import Endpoint
 from hookmill.stages.accept import accept
+from hookmill.stages.headers import trace
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
+from hookmill.telemetry.traces import Tracer
 
 PREFIX = "/webhooks/"
 NO_ENDPOINT = "-"
@@ -77,12 +79,14 @@ class Ingress:
         *,
         names: Names,
         now_us: Callable[[], int],
+        tracer: Tracer | None = None,
     ) -> None:
         self._options = options
         self._doors = doors
         self._keeper = keeper
         self._names = names
         self._now_us = now_us
+        self._tracer = tracer
         self._admission = Admission(options)
         self._trusted = networks(options.trusted_proxies)
         self._rejections: set[asyncio.Task[None]] = set()
@@ -178,13 +182,19 @@ class Ingress:
         except Refused as error:
             self._keep_rejected(request, door, delivery, delivery_id, error.reason)
             raise
-        await self._keep(delivery, delivery_id, door.endpoint, secret, deadline)
-        say("delivery_accepted", endpoint=door.endpoint.name, delivery=delivery_id)
+        context = None
+        if self._tracer is None:
+            await self._keep(delivery, delivery_id, door.endpoint, secret, deadline)
+        else:
+            with self._tracer.delivery(door.endpoint, delivery, delivery_id) as context:
+                await self._keep(delivery, delivery_id, door.endpoint, secret, deadline, context)
+        say("delivery_accepted", endpoint=door.endpoint.name, delivery=delivery_id,
+            **trace(context))  # fmt: skip
         return answers.accepted(delivery_id, pack.accepted_answer)
 
     async def _keep(
         self, delivery: Delivery, delivery_id: str, endpoint: Endpoint, secret: Secret,
-        deadline: float,
+        deadline: float, traceparent: str | None = None,
     ) -> None:  # fmt: skip
         records = accept(
             delivery,
@@ -193,6 +203,7 @@ class Ingress:
             secret=secret,
             to=self._names.topic(RAW),
             whole_to=self._names.topic(DELIVERIES),
+            traceparent=traceparent,
         )
         if not self._keeper.admits():
             raise Refused(Reason.BROKER_UNAVAILABLE)

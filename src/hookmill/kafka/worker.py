@@ -18,6 +18,7 @@ from hookmill.kafka.store import Overlay, Store
 from hookmill.pipeline import Stage as Spec
 from hookmill.stages.failed import dead_letter
 from hookmill.stages.stage import Stage
+from hookmill.telemetry.traces import StageTraces
 
 RECORDS_MAX = 2_000
 BYTES_MAX = 8 * 1024 * 1024
@@ -91,6 +92,7 @@ class Worker:
         pause: Pause,
         now_us: Callable[[], int],
         value_bytes_max: Callable[[str], int],
+        traces: StageTraces | None = None,
     ) -> None:
         self._stage = stage
         self._spec = spec
@@ -100,6 +102,8 @@ class Worker:
         self._pause = pause
         self._now_us = now_us
         self._value_bytes_max = value_bytes_max
+        self._traces = traces
+        self._received_us = 0
         self.position = -1
         self.turns = 0
         self.pending_since_ms: int | None = None
@@ -117,6 +121,7 @@ class Worker:
             )
             self.turns += 1
             self.pending_since_ms = records[0].timestamp_ms if records else None
+            self._received_us = self._now_us()
             await self._process(records)
 
     async def close(self) -> None:
@@ -182,6 +187,8 @@ class Worker:
         )
 
     async def _commit(self, decided: Sequence[tuple[Record, Outcome]], overlay: Overlay) -> None:
+        if self._traces is not None:
+            decided = self._traces.begin(decided, self._received_us)
         outputs: list[Output] = []
         for record, outcome in decided:
             match outcome:

@@ -1,7 +1,5 @@
 """From an authentic delivery to the records that are kept: what the ingress appends."""
 
-import re
-
 import msgspec
 
 from hookmill.core.delivery import Delivery, Item, Secret
@@ -9,8 +7,6 @@ from hookmill.core.ids import body_hash, bounded, subject_key
 from hookmill.core.record import Output
 from hookmill.providers.endpoint import Endpoint
 from hookmill.stages import headers
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def accept(
@@ -21,13 +17,15 @@ def accept(
     secret: Secret,
     to: str,
     whole_to: str,
+    traceparent: str | None = None,
 ) -> list[Output]:
     """The records of a verified delivery, one an item, keyed by their subject, for topic `to`.
 
-    A delivery of several items leaves its exact body in `whole_to` as well.
+    A delivery of several items leaves its exact body in `whole_to` as well. `traceparent` is that
+    of our own trace: what the sender's headers say of one is not passed on.
     """
     items = endpoint.pack.identify(delivery, endpoint.options)
-    common = _common_headers(delivery, delivery_id, endpoint, secret)
+    common = _common_headers(delivery, delivery_id, endpoint, secret, traceparent)
     records = [
         Output(to, _key(endpoint, item), item.body, common + _item_headers(item, n, len(items)))
         for n, item in enumerate(items, start=1)
@@ -42,7 +40,11 @@ def _key(endpoint: Endpoint, item: Item) -> bytes:
 
 
 def _common_headers(
-    delivery: Delivery, delivery_id: str, endpoint: Endpoint, secret: Secret
+    delivery: Delivery,
+    delivery_id: str,
+    endpoint: Endpoint,
+    secret: Secret,
+    traceparent: str | None,
 ) -> tuple[tuple[str, bytes], ...]:
     evidence = endpoint.pack.evidence(delivery, endpoint.options)
     pairs = [
@@ -53,8 +55,7 @@ def _common_headers(
         (headers.SECRET, secret.name),
         (headers.CONTENT_TYPE, (delivery.header("content-type") or "")[:256]),
     ]
-    traceparent = delivery.header("traceparent")
-    if traceparent and _TRACEPARENT.fullmatch(traceparent):
+    if traceparent is not None:
         pairs.append((headers.TRACEPARENT, traceparent))
     encoded = tuple((name, value.encode("utf-8", "replace")) for name, value in pairs)
     return (*encoded, (headers.SIGNED, msgspec.json.encode(_printable(evidence))))

@@ -18,6 +18,7 @@ CONTENT_TYPE = "hm-content-type"
 SIGNED = "hm-signed"
 REASON = "hm-reason"
 TRACEPARENT = "traceparent"
+"""The trace that the record belongs to, where it is traced: W3C Trace Context."""
 
 RAW_OFFSET = "hm-raw-offset"
 """Where in `webhooks-raw` (same partition) the exact bytes lie; set by dedup."""
@@ -31,9 +32,23 @@ ERROR_OFFSET = "hm-error-offset"
 ERROR_AT = "hm-error-at"
 ATTEMPT = "hm-attempt"
 NOT_BEFORE = "hm-not-before"
+ATTEMPT_TRACE = "hm-attempt-trace"
+"""The span of the attempt that failed, where the event is traced; the next one links to it."""
 REDRIVES = "hm-redrives"
 REDRIVEN_FROM = "hm-redriven-from"
 """The dead letter that this record was, as `topic:partition:offset` without the namespace."""
+
+
+def ids(record: Record) -> dict[str, str | None]:
+    """What a log line about one record says of it: its delivery, and its trace where there is
+    one."""
+    return {"delivery": record.header(DELIVERY), **trace(record.header(TRACEPARENT))}
+
+
+def trace(traceparent: str | None) -> dict[str, str]:
+    """The trace id in a `traceparent`, as a field of a log line; empty where there is none."""
+    parts = (traceparent or "").split("-")
+    return {"trace": parts[1]} if len(parts) == 4 and len(parts[1]) == 32 else {}
 
 
 def kept_headers(record: Record) -> dict[str, list[str]]:

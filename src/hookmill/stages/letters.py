@@ -21,7 +21,7 @@ _GONE_AFTERWARDS = frozenset(
     {
         headers.ERROR_REASON, headers.ERROR_DETAIL, headers.ERROR_STAGE, headers.ERROR_TOPIC,
         headers.ERROR_PARTITION, headers.ERROR_OFFSET, headers.ERROR_AT, headers.ATTEMPT,
-        headers.NOT_BEFORE,
+        headers.NOT_BEFORE, headers.ATTEMPT_TRACE,
     }
 )  # fmt: skip
 """What belongs to the failure and not to the record."""

@@ -354,6 +354,7 @@ EVENTS: dict[str, tuple[str, str]] = {
     "http_breaker_closed": ("info", "a trial succeeded; the service gets its events again"),
     "http_address_refused": ("error", "a service's name leads to addresses that are not allowed"),
     "ledger_unavailable": ("warning", "the ledger's database takes nothing now; trying again"),
+    "tracing_unavailable": ("warning", "the environment asks for traces; the extra is missing"),
     "child_reported": ("info", "the supervisor tells of one of its processes"),
     "library": ("warning", "a line of a library's own logger"),
 }
