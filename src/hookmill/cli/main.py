@@ -17,6 +17,7 @@ from hookmill.cli import (
     lag,
     ledger,
     providers,
+    scaling,
     schemas,
     send,
     tail,
@@ -335,6 +336,7 @@ def tail_command(
     interruptible(tail.run(setup, topic, from_start=from_start, count=count, as_json=as_json))
 
 
+app.command("scaling", rich_help_panel="Look after it")(scaling.scaling)
 app.add_typer(ledger.app, rich_help_panel="See inside")
 for group in (
     broker_commands.app,
