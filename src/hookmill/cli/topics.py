@@ -1,6 +1,7 @@
-"""`hookmill topics`: what the cluster lacks or has otherwise, and making it so."""
+"""`hookmill topics`: what the cluster lacks or has otherwise, making it so, or having it made."""
 
 import asyncio
+from typing import Annotated
 
 import msgspec
 import typer
@@ -9,6 +10,7 @@ from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import Setup, load_setup
 from hookmill.core.errors import HookmillError, UnsafeCluster
+from hookmill.kafka.strimzi import as_yaml, kafka_topic
 from hookmill.kafka.topics import Difference, admin, compare
 from hookmill.telemetry import logs
 
@@ -32,6 +34,26 @@ def apply(config: ConfigPath = None, as_json: AsJson = False) -> None:
     setup = load_setup(config)
     logs.configure(setup.config.log)
     _show(asyncio.run(apply_all(setup)), as_json)
+
+
+@app.command()
+def strimzi(
+    config: ConfigPath = None,
+    cluster: Annotated[
+        str, typer.Option(help="Strimzi's Kafka resource that the topics are to be in.")
+    ] = "kafka",
+    as_json: AsJson = False,
+) -> None:
+    """The topics as KafkaTopic resources, for clusters that Strimzi's operator looks after.
+
+    It asks no cluster and changes nothing: give what it prints to `kubectl apply -f -`, or keep it
+    beside your manifests. `topics apply` is not needed then.
+    """
+    resources = [kafka_topic(want, cluster) for want in load_setup(config).wanted()]
+    if as_json:
+        print_json(resources)
+    else:
+        typer.echo("---\n".join(as_yaml(each) for each in resources), nl=False)
 
 
 async def apply_all(setup: Setup) -> list[Difference]:

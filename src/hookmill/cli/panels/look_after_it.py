@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hookmill.cli import broker, configuration, dlq, providers, routes, schemas, topics
+from hookmill.cli import broker, configuration, dlq, providers, routes, scaling, schemas, topics
 from hookmill.cli.doctor import command as doctor
 from hookmill.cli.options import AsJson, ConfigPath
 
@@ -47,5 +47,6 @@ def doctor_command(
         raise typer.Exit(doctor.run(config, wanted_roles=role or (), as_json=as_json))
 
 
+app.command("scaling", rich_help_panel="Look after it")(scaling.scaling)
 for group in (broker, topics, dlq, providers, routes, configuration, schemas):
     app.add_typer(group.app, rich_help_panel="Look after it")

@@ -1,0 +1,1 @@
+"""Scaling tried on paper: an arrival curve in, replicas and the age of the oldest event out."""
