@@ -2,7 +2,7 @@
 
 import typer
 
-from hookmill.cli.bench import verify
+from hookmill.cli.bench import ingress, verify
 
 app = typer.Typer(
     name="bench",
@@ -13,5 +13,5 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-for command in (verify.verify,):
+for command in (ingress.ingress, verify.verify):
     app.command()(command)
