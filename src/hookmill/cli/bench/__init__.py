@@ -56,3 +56,6 @@ def run(bench: Callable[[], Awaitable[Result]], *, against: Path | None, as_json
     if not result.good:
         raise typer.Exit(1)
     saved.keep(LAST, result, at=from_epoch_us(now_us()) or "")
+
+
+from hookmill.cli.bench import chain  # noqa: E402, F401  # registers its command on `app`
