@@ -2,7 +2,7 @@
 
 import typer
 
-from hookmill.cli.bench import ingress, verify
+from hookmill.cli.bench import chain, ingress, verify
 
 app = typer.Typer(
     name="bench",
@@ -13,5 +13,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-for command in (ingress.ingress, verify.verify):
-    app.command()(command)
+app.command("ingress")(ingress.ingress)
+app.command("chain")(chain.command)
+app.command("verify")(verify.verify)

@@ -39,7 +39,7 @@ admin_port = 0
 
 {endpoints}
 [handlers.log]
-type = "log"
+type = "{handler}"
 
 [[routes]]
 name = "everything"
@@ -115,8 +115,13 @@ class Running:
 
 
 @asynccontextmanager
-async def bed(*, partitions: int = 6, keep: bool = False) -> AsyncIterator[Bed]:
-    """A broker and a configuration in a folder of their own, gone at the end unless kept."""
+async def bed(
+    *, partitions: int = 6, handler: str = "log", keep: bool = False
+) -> AsyncIterator[Bed]:
+    """A broker and a configuration in a folder of their own, gone at the end unless kept.
+
+    `handler` is the type of the one handler; the route table gives it everything.
+    """
     folder = Path(tempfile.mkdtemp(prefix="hookmill-bench-"))
     port, ingress = free_ports(2)
     broker = LocalBroker(folder, port=port, nodes=1)
@@ -130,6 +135,7 @@ async def bed(*, partitions: int = 6, keep: bool = False) -> AsyncIterator[Bed]:
                     partitions=partitions,
                     folder=folder,
                     port=ingress,
+                    handler=handler,
                     endpoints=endpoints(),
                 )
             )
