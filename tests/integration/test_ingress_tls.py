@@ -11,12 +11,14 @@ from unittest.mock import Mock
 import pytest
 import trustme
 from aiohttp import web
+from cryptography import x509
 
 from hookmill.config.options import Ingress
 from hookmill.core.errors import ConfigurationError
 from hookmill.ingress import server, tls
 from hookmill.ingress.protocol import Server
 from hookmill.pipeline import Names
+from hookmill.telemetry import catalog
 from support.brokers import until
 
 
@@ -122,6 +124,20 @@ def test_a_certificate_that_cannot_be_read_is_an_error_at_start(tmp_path: Path) 
     """Better than a front door that no provider can enter."""
     with pytest.raises(ConfigurationError, match="tls_cert_file"):
         tls.certificate(Certificates(tmp_path).options)
+
+
+def test_it_is_shown_when_the_certificate_expires(tmp_path: Path) -> None:
+    """Of the one that is served, again after a change."""
+    certificates = Certificates(tmp_path)
+    for _ in range(2):
+        certificates.issue()
+        tls.certificate(certificates.options)
+        served = x509.load_pem_x509_certificate(certificates.cert.read_bytes())
+        shown = catalog.REGISTRY.get_sample_value(
+            "hookmill_tls_certificate_expiry_timestamp_seconds"
+        )
+
+        assert shown == served.not_valid_after_utc.timestamp()
 
 
 def test_without_files_there_is_no_tls() -> None:

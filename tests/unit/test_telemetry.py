@@ -13,18 +13,16 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
 from hookmill.config.options import Log
-from hookmill.telemetry import catalog
+from hookmill.telemetry import catalog, page
 from hookmill.telemetry.logs import bound, configure, say
 
 SOURCE = Path(__file__).parents[2] / "src" / "hookmill"
+DOCUMENT = SOURCE.parents[1] / "docs" / "TELEMETRY.md"
+BEGIN, END = "<!-- `hookmill telemetry --markdown` -->", "<!-- to here -->"
 TREES = {path: ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
 METRICS = {
     name: metric for name, metric in vars(catalog).items() if isinstance(metric, MetricWrapperBase)
 }
-BOUNDED_LABELS = {
-    "endpoint", "outcome", "reason", "stage", "part", "provider", "result", "partition", "group",
-    "error", "handler", "rule", "kind", "type", "secret", "topic",
-}  # fmt: skip
 
 
 def calls_of(*names: str) -> Iterator[tuple[str, ast.Call]]:
@@ -161,7 +159,23 @@ def test_metrics_have_our_prefix_a_meaning_and_bounded_labels(metric: MetricWrap
 
     assert family.name.startswith("hookmill_")
     assert len(family.documentation) > 10
-    assert set(metric._labelnames) <= BOUNDED_LABELS
+    assert set(metric._labelnames) <= page.LABELS.keys()
+
+
+def test_the_page_shows_every_metric_once_and_no_label_that_none_has() -> None:
+    """Under the process that sets it."""
+    shown = [metric for several in page.SECTIONS.values() for metric in several]
+
+    assert len(shown) == len(METRICS)
+    assert {id(each) for each in shown} == {id(each) for each in METRICS.values()}
+    assert page.LABELS.keys() == {name for each in shown for name in each._labelnames}
+
+
+def test_the_document_is_what_the_catalog_says() -> None:
+    """Written by `hookmill telemetry --markdown`; the text around it is a person's."""
+    _, _, rest = DOCUMENT.read_text().partition(BEGIN)
+
+    assert rest.partition(END)[0].strip() == page.markdown().strip()
 
 
 def test_an_event_is_one_json_line(start: Start) -> None:

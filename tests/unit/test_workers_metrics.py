@@ -55,6 +55,17 @@ def test_samples_of_one_name_and_labels_are_added() -> None:
     }
 
 
+def test_of_a_moment_the_earliest_is_shown() -> None:
+    """The certificate that expires first; added up it would be one of the year 2080."""
+    pages = []
+    for moment in (1_790_000_000, 1_780_000_000):
+        registry = CollectorRegistry()
+        Gauge("hm_expiry_timestamp_seconds", "When", registry=registry).set(moment)
+        pages.append(generate_latest(registry).decode())
+
+    assert samples(add_up(pages)) == {("hm_expiry_timestamp_seconds", ()): 1_780_000_000}
+
+
 def test_the_page_is_written_as_prometheus_reads_it() -> None:
     """One head a family, its samples below it, a line break at the end."""
     one = page(

@@ -25,7 +25,7 @@ OF_HTTP_ONLY = {
 }
 """Handler options that only the forwarder has, and what they are where nothing is said."""
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_COLLECTOR = re.compile(r"https?://[^/\s]+(/[^\s]*)?(?<!/v1/traces)(?<!/v1/traces/)")
+_COLLECTOR = re.compile(r"https?://[^/\s@]+(/[^\s]*)?(?<!/v1/traces)(?<!/v1/traces/)")
 _OWN_TOPIC = re.compile(r"-(dlq|state|retry-\d+)$")
 
 

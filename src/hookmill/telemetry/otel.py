@@ -58,7 +58,7 @@ def connect(
     if namespace:
         told["service.namespace"] = namespace
     provider = TracerProvider(
-        sampler=_sampler(options, environ),
+        sampler=sampler(options, environ),
         resource=Resource.create(told),
         shutdown_on_exit=False,
     )
@@ -69,7 +69,7 @@ def connect(
     return OtelTracer(provider)
 
 
-def _sampler(options: Telemetry, environ: Mapping[str, str]) -> Sampler | None:
+def sampler(options: Telemetry, environ: Mapping[str, str]) -> Sampler | None:
     """By ratio of the trace ids, and as the root decided; None leaves it to OTEL_TRACES_SAMPLER."""
     if options.trace_ratio is None and environ.get("OTEL_TRACES_SAMPLER"):
         return None

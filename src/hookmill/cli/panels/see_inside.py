@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hookmill.cli import lag, ledger, tail, trace
+from hookmill.cli import catalog, lag, ledger, tail, trace
 from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.process import interruptible
 from hookmill.cli.setup import setup_of
@@ -70,4 +70,5 @@ def tail_command(
     interruptible(tail.run(setup, topic, from_start=from_start, count=count, as_json=as_json))
 
 
+app.command("telemetry", rich_help_panel="See inside")(catalog.telemetry)
 app.add_typer(ledger.app, rich_help_panel="See inside")
