@@ -44,12 +44,13 @@ def allowed(role: str, resource: str, name: str) -> set[str]:
 def test_every_part_of_the_map_has_its_role() -> None:
     """In flow order, people's tools last."""
     assert roles(NEEDS) == [
-        "ingress", "dedup", "normalize", "route", "handler-ledger", "dlq", "topics", "look"
+        "ingress", "dedup", "normalize", "route", "handler-ledger", "dlq", "replay", "topics",
+        "look",
     ]  # fmt: skip
 
 
 def test_only_who_writes_a_topic_may_write_it() -> None:
-    """As the map says who that is; letters are sent again to where the map says too."""
+    """As the map says who that is; letters and replays go where the map says too."""
     again = set(pipeline.sent_again_to(CONFIG.handlers).values())
     writers = {"ingress": "ingress", "dlq": "dlq", "handler ledger": "handler-ledger"}
 
@@ -57,7 +58,8 @@ def test_only_who_writes_a_topic_may_write_it() -> None:
         its = {each.role for each in NEEDS
                if each.name == topic.name and "Write" in each.operations}  # fmt: skip
         expected = {writers.get(topic.written_by, topic.written_by)}
-        assert its == expected | ({"dlq"} if topic.name in again else set())
+        expected |= {"dlq"} if topic.name in again else set()
+        assert its == expected | ({"replay"} if topic.name == "handler-ledger" else set())
 
 
 def test_the_ingress_reads_nothing_and_has_no_transactions() -> None:
@@ -119,7 +121,7 @@ def test_every_command_is_of_one_resource() -> None:
     kinds = [set(re.findall(r"--(topic|group|transactional-id|cluster)\b", each)) for each in lines]
 
     assert {len(each) for each in kinds} == {1}
-    assert all("transactional-id" in each for each in lines if "prefixed" in each)
+    assert all(each.split()[-3].endswith("-") for each in lines if "prefixed" in each)
 
 
 def test_who_may_do_everything_is_told_so_role_by_role() -> None:

@@ -35,6 +35,9 @@ REDRIVES = "hm-redrives"
 REDRIVEN_FROM = "hm-redriven-from"
 """The dead letter that this record was, as `topic:partition:offset` without the namespace."""
 
+REPLAYED_FROM = "hm-replayed-from"
+"""The normalized event that was put into a handler's queue again, by its place, as above."""
+
 
 def kept_headers(record: Record) -> dict[str, list[str]]:
     """The delivery's own headers that were kept as evidence, by lower-case name."""
