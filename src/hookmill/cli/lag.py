@@ -61,6 +61,16 @@ async def run(
         await _watch(_rounds(meter, chosen), partitions=partitions, as_json=as_json)
 
 
+async def measured(setup: Setup) -> list[GroupLag]:
+    """The lag of every group now."""
+    async with admin(setup.connection()) as client:
+        there = await client.names()
+    chosen = groups(setup)
+    check_present((setup.names.topic(each.reads) for each in chosen), there)
+    async with reader(setup.connection()) as source:
+        return await _Meter(setup, source, there, partitions=False).measure(chosen)
+
+
 def groups(setup: Setup) -> list[Group]:
     """Every group of the configuration in flow order."""
     stages = [Group(each.name, each.reads, each.changelog) for each in pipeline.STAGES.values()]

@@ -214,7 +214,7 @@ def _readable(value: bytes) -> str:
 class Bar:
     """A progress bar on a terminal, nothing elsewhere. Implements `redrive.Watcher`."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, things: str = "letters") -> None:
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[letters]}"), console=err, transient=True,
@@ -222,6 +222,7 @@ class Bar:
         )  # fmt: skip
         self._what = what
         self._task: TaskID | None = None
+        self._things = things
         self._letters = 0
 
     def __enter__(self) -> "Bar":
@@ -244,4 +245,4 @@ class Bar:
         """So many more letters are decided."""
         self._letters += letters
         if self._task is not None:
-            self._progress.update(self._task, letters=f"{self._letters} letters")
+            self._progress.update(self._task, letters=f"{self._letters} {self._things}")

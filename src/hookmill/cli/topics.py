@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from hookmill.cli import carry
 from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.output import err, print_json, print_table
 from hookmill.cli.setup import Setup, load_setup
@@ -15,6 +16,7 @@ from hookmill.kafka.topics import Difference, admin, compare
 from hookmill.telemetry import logs
 
 app = typer.Typer(name="topics", help="The topics in the cluster.", no_args_is_help=True)
+app.command("carry")(carry.command)
 
 
 @app.command()

@@ -213,6 +213,8 @@ def _meaning(record: Record, setup: Setup) -> str:
         return ""
     if record.topic == setup.names.topic(pipeline.NORMALIZED):
         return event.type + (" (late)" if event.late else "")
+    if place := record.header(headers.REPLAYED_FROM):
+        return f"given again from {place}"
     return f"routed as {event.type}"
 
 

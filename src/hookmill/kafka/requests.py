@@ -5,6 +5,7 @@ Layouts: https://kafka.apache.org/protocol (ApiVersions 3, Metadata 8, DescribeQ
 
 from io import BytesIO
 
+from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
 from aiokafka.protocol.types import (
     Array,
@@ -212,3 +213,24 @@ class QuorumRequest(Request[_QuorumStruct]):
     def build(self, request_struct_class: type[_QuorumStruct]) -> _QuorumStruct:
         """The request of that version."""
         return request_struct_class([("__cluster_metadata", [(0, {})], {})], {})
+
+
+class _GroupStruct(RequestStruct):
+    API_KEY = 15
+    API_VERSION = 3
+    RESPONSE_TYPE = DescribeGroupsResponse_v3
+    SCHEMA = DescribeGroupsRequest_v3.SCHEMA
+
+
+class AuthorizedGroupRequest(Request[_GroupStruct]):
+    """A group with what the client may do with it. (aiokafka 0.14 reads the answer to its own
+    request of this version by the layout of the version before, and misses that.)"""
+
+    API_KEY = 15
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    def build(self, request_struct_class: type[_GroupStruct]) -> _GroupStruct:
+        """The request of that version."""
+        return request_struct_class([self._group], True)

@@ -10,12 +10,13 @@ import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import GroupAuthorizationFailedError
-from aiokafka.protocol.admin import DescribeAclsRequest, DescribeGroupsRequest
+from aiokafka.protocol.admin import DescribeAclsRequest
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from hookmill.kafka.client import Connection, reachable
 from hookmill.kafka.requests import (
+    AuthorizedGroupRequest,
     AuthorizedMetadataRequest,
     QuorumRequest,
     VersionsRequest,
@@ -173,7 +174,7 @@ class _Surveyor:
             coordinator = await self._admin.find_coordinator(group)
         except GroupAuthorizationFailedError:
             return 0
-        answer = await self._send(coordinator, DescribeGroupsRequest([group], True))
+        answer = await self._send(coordinator, AuthorizedGroupRequest(group))
         error, *_, operations = answer.groups[0]
         if error == GROUP_REFUSED:
             return 0

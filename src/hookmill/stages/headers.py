@@ -38,6 +38,9 @@ REDRIVES = "hm-redrives"
 REDRIVEN_FROM = "hm-redriven-from"
 """The dead letter that this record was, as `topic:partition:offset` without the namespace."""
 
+REPLAYED_FROM = "hm-replayed-from"
+"""The normalized event that was put into a handler's queue again, by its place, as above."""
+
 
 def ids(record: Record) -> dict[str, str | None]:
     """What a log line about one record says of it: its delivery, and its trace where there is

@@ -35,7 +35,7 @@ class Need(msgspec.Struct, frozen=True):
 
 
 def needs(config: Configuration, topics: Sequence[Topic], names: Names) -> list[Need]:
-    """What each role needs, in flow order; the last three are people's tools."""
+    """What each role needs, in flow order; the last four are people's tools."""
     found = _process("ingress", names, writes=_written(topics, "ingress"))
     for stage in pipeline.STAGES.values():
         writes = _written(topics, stage.name)
@@ -60,10 +60,14 @@ def _tools(config: Configuration, topics: Sequence[Topic], names: Names) -> list
     dlq = _process("dlq", names, reads=[*again, pipeline.DECISIONS],
                    writes=[pipeline.DECISIONS, *dict.fromkeys(again.values())])  # fmt: skip
     every = [each.name for each in topics]
+    queues = [HandlerTopics(each).queue for each in config.handlers]
     groups = [*pipeline.STAGES, *(HandlerTopics(each).part for each in config.handlers)]
     return [
         *dlq,
         Need("dlq", "transactional-id", names.group("dlq"), ("Describe", "Write")),
+        *_process("replay", names, reads=[pipeline.NORMALIZED], writes=queues),
+        Need("replay", "transactional-id", names.group("replay"), ("Describe", "Write")),
+        Need("replay", "group", names.group("replay-"), ("Read",), prefixed=True),
         *_on("topics", names, every, ("Create", "Describe", "DescribeConfigs", "AlterConfigs")),
         *_on("look", names, every, ("Describe", "DescribeConfigs", "Read")),
         *(Need("look", "group", names.group(each), ("Describe",)) for each in groups),

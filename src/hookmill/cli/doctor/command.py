@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import typer
@@ -12,6 +13,7 @@ from hookmill.cli.doctor.acls import Need, commands, needs, roles
 from hookmill.cli.doctor.cluster import cluster
 from hookmill.cli.doctor.finding import Finding, State, count, failure, ok
 from hookmill.cli.doctor.permissions import permissions
+from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.output import err, plain, print_json
 from hookmill.cli.setup import Setup, load_setup, now_us
 from hookmill.core.errors import ConfigurationError, KafkaUnavailable
@@ -21,6 +23,41 @@ from hookmill.kafka.topics import Found, admin
 from hookmill.telemetry import logs
 
 MARKS: dict[State, str] = {"ok": "ok", "warning": "warning", "failure": "FAILURE"}
+
+
+def doctor(
+    config: ConfigPath = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask Kafka for the permissions of this role alone: ingress, dedup, normalize, "
+            "route, handler-NAME, or of people's tools: dlq, topics, look. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    acls: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRINCIPAL", show_default=False,
+            help="Look at nothing: print the kafka-acls.sh lines that allow this principal "
+            "(User:hookmill) what the roles need.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Look at everything that hookmill stands on, and say what to do about it.
+
+    Configuration, secrets, certificates, ports, open files, disk, ledgers and services; Kafka's
+    version, brokers, topics and their settings, copies in sync, permissions, and its clock against
+    this machine's. Nothing is changed and nothing written.
+
+    Each finding is ok, a warning or a failure, with what to do. Status 1 if there is a failure, 2
+    if the configuration cannot be read. Run it where the processes run, as their user.
+    """
+    if acls is not None:
+        print_acls(config, acls, role or ())
+    else:
+        raise typer.Exit(run(config, wanted_roles=role or (), as_json=as_json))
 
 
 def run(path: Path | None, *, wanted_roles: Sequence[str], as_json: bool) -> int:

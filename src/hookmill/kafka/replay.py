@@ -1,0 +1,170 @@
+"""Puts events of the past into a handler's queue again; killed in the middle, it goes on.
+
+The records and how far they bring the replay are one transaction: the position is committed to a
+group that is named after the wish. Whoever wishes the same again goes on where it stood, and what
+was sent is not sent twice.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from hookmill.core.record import Output, Record
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.desk import BATCH_BYTES_MAX, COMMIT_TIMEOUT_SECS, TRANSACTION_TIMEOUT_MS
+from hookmill.kafka.producing import stop, write
+from hookmill.kafka.reader import Reader, reader
+from hookmill.pipeline import NORMALIZED, HandlerTopics, Names
+from hookmill.stages.letters import Place
+from hookmill.stages.replay import Wish, again, meant
+from hookmill.stages.route import Rule
+
+RECORDS_MAX = 500
+TURNS_PER_SEC = 10
+"""With a rate, events go in so many transactions a second."""
+
+
+class Watcher(Protocol):
+    """Is told how far it is."""
+
+    def begins(self, offsets: int) -> None:
+        """So many offsets lie before it."""
+
+    def passed(self, offsets: int) -> None:
+        """So many more of them are behind it."""
+
+    def settled(self, events: int) -> None:
+        """So many more events are sent."""
+
+
+class Replay:
+    """One wish, carried out. `sent` counts its events, also when it fails."""
+
+    def __init__(
+        self,
+        source: Reader,
+        connection: Connection,
+        names: Names,
+        *,
+        wish: Wish,
+        rules: Sequence[Rule],
+        watcher: Watcher,
+        rate_per_sec: int = 0,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.sent = 0
+        self._source = source
+        self._connection = connection
+        self._names = names
+        self._wish = wish
+        self._rules = rules
+        self._watcher = watcher
+        self._rate_per_sec = rate_per_sec
+        self._pause = pause
+        self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def group(self) -> str:
+        """Where the position of this wish is kept."""
+        return self._names.group(self._wish.name)
+
+    async def count(self) -> tuple[int, int]:
+        """How many events are still to be sent, and how many offsets lie before them; no writes."""
+        found, ranges = 0, await self._left()
+        async for records in self._read(ranges):
+            found += sum(meant(each, self._wish, self._rules) for each in records)
+        return found, sum(end - start for start, end in ranges.values())
+
+    async def run(self) -> None:
+        """Do it. After any error it can be run again, by whoever wishes the same."""
+        await self._fence()
+        try:
+            ranges = await self._left()
+            self._watcher.begins(sum(end - start for start, end in ranges.values()))
+            for partition, span in ranges.items():
+                await self._partition(partition, span)
+        finally:
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                await stop(producer)
+
+    async def _fence(self) -> None:
+        """One id for everybody, so that two replays never run at a time."""
+        self._producer = AIOKafkaProducer(
+            **self._connection.arguments(self._names.group("replay")),
+            transactional_id=self._names.group("replay"),
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=BATCH_BYTES_MAX,
+            request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000),
+        )
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            await self._producer.start()
+
+    async def _left(self) -> dict[int, tuple[int, int]]:
+        """The offsets of the time that is meant, from where this wish stands."""
+        topic = self._names.topic(NORMALIZED)
+        since = await self._source.since(topic, self._wish.since_us // 1000)
+        until = await self._source.since(topic, self._wish.until_us // 1000)
+        done = await self._source.committed(self.group)
+        return {
+            each: (max(start, done.get((topic, each), start)), until[each][0])
+            for each, (start, _) in since.items()
+        }
+
+    async def _partition(self, partition: int, span: tuple[int, int]) -> None:
+        at, end = span
+        async for records in self._read({partition: span}):
+            for piece in (
+                records[i : i + self._at_once] for i in range(0, len(records), self._at_once)
+            ):
+                await self._commit(partition, piece, piece[-1].offset + 1)
+                self._watcher.passed(piece[-1].offset + 1 - at)
+                at = piece[-1].offset + 1
+        self._watcher.passed(max(0, end - at))
+
+    async def _commit(self, partition: int, records: Sequence[Record], position: int) -> None:
+        """One transaction; every send is awaited before its commit, or it could be lost."""
+        to = HandlerTopics(self._wish.handler).queue
+        outputs = [self._again(each, to) for each in records
+                   if meant(each, self._wish, self._rules)]  # fmt: skip
+        if not outputs:
+            return
+        assert self._producer is not None
+        at = {TopicPartition(self._names.topic(NORMALIZED), partition): position}
+        async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
+            await self._producer.begin_transaction()
+            await write(self._producer, outputs, partition, self._names.topic)
+            await self._producer.send_offsets_to_transaction(
+                {each: OffsetAndMetadata(offset, "") for each, offset in at.items()}, self.group
+            )
+            await self._producer.commit_transaction()
+        self.sent += len(outputs)
+        self._watcher.settled(len(outputs))
+        if self._rate_per_sec:
+            await self._pause(len(outputs) / self._rate_per_sec)
+
+    def _again(self, record: Record, to: str) -> Output:
+        return again(record, Place(NORMALIZED, record.partition, record.offset), to)
+
+    def _read(self, ranges: Mapping[int, tuple[int, int]]) -> AsyncIterator[list[Record]]:
+        return self._source.read(self._names.topic(NORMALIZED), ranges)
+
+    @property
+    def _at_once(self) -> int:
+        rate = self._rate_per_sec
+        return max(1, min(RECORDS_MAX, rate // TURNS_PER_SEC)) if rate else RECORDS_MAX
+
+
+@contextlib.asynccontextmanager
+async def replaying(
+    connection: Connection, names: Names, wish: Wish, rules: Sequence[Rule], *,
+    watcher: Watcher, rate_per_sec: int = 0,
+) -> AsyncIterator[Replay]:  # fmt: skip
+    """A replay for as long as it is needed; raises KafkaUnavailable when Kafka is out."""
+    async with reader(connection) as source:
+        yield Replay(source, connection, names, wish=wish, rules=rules, watcher=watcher,
+                     rate_per_sec=rate_per_sec)  # fmt: skip
