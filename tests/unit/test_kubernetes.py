@@ -177,7 +177,7 @@ def test_secrets_and_configuration_are_mounted_as_folders(overlay: str, name: st
 def test_the_readme_makes_each_secret_with_the_keys_that_are_read() -> None:
     """Whoever follows it has every file that the configuration names."""
     text = (FOLDER / "README.md").read_text()
-    commands = re.findall(r"--namespace (\S+) create secret generic (\S+) (.*)", text)
+    commands = re.findall(r"--namespace=(\S+) create secret generic (\S+) (.*)", text)
     made = {(space, name): set(re.findall(r"--from-file=(\S+)", keys))
             for space, name, keys in commands}  # fmt: skip
     for overlay in OVERLAYS:

@@ -16,7 +16,7 @@ from hookmill.core.errors import ConfigurationError
 from hookmill.local.scaling import curves
 from hookmill.local.scaling.group import Group, World
 from hookmill.local.scaling.plot import svg
-from hookmill.local.scaling.policy import Autoscaler, Figures, Policy, wish
+from hookmill.local.scaling.policy import Autoscaler, Figures, Policy, even, wish
 from hookmill.local.scaling.simulation import SCRAPE_SECS, Run, simulate
 
 HALF_AN_HOUR_SECS = 1800
@@ -118,31 +118,49 @@ def test_a_longer_lag_never_asks_for_fewer(low: int, more: int, replicas: int) -
     """The wish grows with each figure, but for the tenth around what runs."""
     policy = Policy(age_secs=0, work_per_sec=0, lag_records=100, replicas_max=12)
 
-    less = wish(policy, Figures(0, low, 0), replicas)
-    larger = wish(policy, Figures(0, low + more, 0), replicas)
+    less = wish(policy, Figures(0, low, 0), replicas, 12)
+    larger = wish(policy, Figures(0, low + more, 0), replicas, 12)
     assert less - 1 <= larger
 
 
 def test_the_largest_wish_of_the_three_counts() -> None:
-    """Age asks for 3, records for 5, work for 2."""
+    """Age asks for 3, records for 4, work for 2."""
     policy = Policy(age_secs=10, lag_records=100, work_per_sec=1000, replicas_max=12)
 
-    assert wish(policy, Figures(30, 450, 1500), replicas=2) == 5
+    assert wish(policy, Figures(30, 350, 1500), replicas=2, partitions=12) == 4
+
+
+@given(st.integers(1, 10_000), st.integers(1, 1000), st.integers(1, 60))
+def test_no_replica_gets_more_than_its_target_and_none_is_there_for_nothing(
+    figure: int, target: int, partitions: int
+) -> None:
+    """One fewer would leave more partitions to the busiest, or there is one for each already."""
+    replicas = even(figure, target, partitions)
+    most = -(-partitions // replicas)
+
+    assert 1 <= replicas <= partitions
+    assert replicas == partitions or most * figure <= target * partitions
+    assert replicas == 1 or -(-partitions // (replicas - 1)) > most
+
+
+def test_of_twelve_partitions_only_so_many_replicas_are_wished_for() -> None:
+    """Those that share them out evenly."""
+    assert {even(figure, 100, 12) for figure in range(2000)} == {0, 1, 2, 3, 4, 6, 12}
 
 
 def test_within_a_tenth_of_its_target_nothing_changes() -> None:
     """So a figure that trembles does not make the group do so."""
     policy = Policy(age_secs=10, lag_records=0, work_per_sec=0, replicas_max=12)
 
-    assert wish(policy, Figures(44, 0, 0), replicas=4) == 4
-    assert wish(policy, Figures(45, 0, 0), replicas=4) == 5
+    assert wish(policy, Figures(999, 0, 0), replicas=11, partitions=12) == 11
+    assert wish(policy, Figures(999, 0, 0), replicas=10, partitions=12) == 12
 
 
 def test_scaling_down_waits_until_fewer_have_sufficed_for_the_whole_window() -> None:
     """One high figure within it keeps what runs."""
     policy = Policy(down_window_secs=60, up_window_secs=0, poll_secs=10, lag_records=0,
                     work_per_sec=0, replicas_min=1)  # fmt: skip
-    autoscaler = Autoscaler(policy)
+    autoscaler = Autoscaler(policy, 12)
 
     assert autoscaler.decide(0, Figures(40, 0, 0), 4) == 4
     decided = [autoscaler.decide(at, Figures(0, 0, 0), 4) for at in range(10, 80, 10)]

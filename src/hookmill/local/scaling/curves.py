@@ -34,7 +34,7 @@ def _day(peak: float, secs: float) -> Points:
     def height(x: float) -> float:
         wave = 0.5 - 0.5 * math.cos(2 * math.pi * x)
         evening = math.exp(-(((x - 0.8) / 0.05) ** 2))
-        return 0.1 + 0.9 * min(1.0, wave + 0.35 * evening)
+        return round(0.1 + 0.9 * min(1.0, wave + 0.35 * evening), 6)
 
     steps = [step / POINTS_OF_A_WAVE for step in range(POINTS_OF_A_WAVE + 1)]
     return [(x * secs, peak * height(x)) for x in steps]
@@ -44,7 +44,10 @@ def _sale(peak: float, secs: float) -> Points:
     """Quiet, then everybody at the same minute, then ever fewer."""
     begin, low = secs * 0.2, peak / 20
     tail = [
-        (begin + 60 + step * (secs - begin - 60) / 40, max(low, peak * math.exp(-step / 6)))
+        (
+            begin + 60 + step * (secs - begin - 60) / 40,
+            max(low, peak * round(math.exp(-step / 6), 6)),
+        )
         for step in range(41)
     ]
     return [(0, low), (begin, low), *tail]

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Annotated
 
 import msgspec
@@ -38,7 +38,7 @@ class Group:
         self._turn = 0
         self.replicas = replicas
         self._started = dict.fromkeys(range(replicas), 0)
-        self._members = list(range(replicas))
+        self._owned = self._assignment(list(range(replicas)))
         self._shared_out_at: list[int] = []
         self._paused_until = 0
         self.rebalances = 0
@@ -71,23 +71,23 @@ class Group:
             return 0
         return sum(
             self._work(owned)
-            for ordinal, owned in zip(self._members, self._assignment(), strict=True)
-            if ordinal < self.replicas
+            for ordinal, owned in self._owned.items()
+            if ordinal < self.replicas and self._started[ordinal] <= now_secs
         )
 
     def _share_out(self, now_secs: int) -> None:
         self._shared_out_at = [at for at in self._shared_out_at if at > now_secs]
-        self._members = [n for n in range(self.replicas) if self._started[n] <= now_secs]
+        members = [n for n in range(self.replicas) if self._started[n] <= now_secs]
+        self._owned = self._assignment(members)
         self._paused_until = now_secs + self._world.rebalance_secs
         self.rebalances += 1
 
-    def _assignment(self) -> list[range]:
+    def _assignment(self, members: Sequence[int]) -> dict[int, list[int]]:
         """Kafka's range assignor: neighbours together, the first members have one more."""
-        members, partitions = len(self._members), self._world.partitions
-        ends = [0]
-        for place in range(members):
-            ends.append(ends[-1] + partitions // members + (place < partitions % members))
-        return [range(low, high) for low, high in pairwise(ends)]
+        each, more = divmod(self._world.partitions, len(members))
+        ends = [0, *accumulate(each + (place < more) for place in range(len(members)))]
+        owned = (list(range(low, high)) for low, high in pairwise(ends))
+        return dict(zip(members, owned, strict=True))
 
     def _take(self, now_secs: int, arrivals: int) -> None:
         """Its share to the busiest, the rest to the others in turn."""
@@ -112,6 +112,12 @@ class Group:
     def _work(self, owned: Sequence[int]) -> int:
         """One member's second: fair to its partitions, idle only when none has any left."""
         left = self._world.capacity_per_sec
+        waiting = sum(self._waiting[partition] for partition in owned)
+        if waiting <= left:
+            for partition in owned:
+                self._waiting[partition] = 0
+                self._queues[partition].clear()
+            return waiting
         by_backlog = sorted(owned, key=lambda partition: self._waiting[partition])
         for place, partition in enumerate(by_backlog):
             done = min(self._waiting[partition], left // (len(by_backlog) - place))

@@ -3,6 +3,8 @@
 The rules are those of Kubernetes' autoscaling/v2 with average values (replicas = figure / target,
 rounded up, unless within a tenth of what runs; the largest wish counts), its stabilization windows
 and its policies: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/
+A wish is rounded up to a number that shares the partitions out evenly, as the queries of the
+manifests do and KEDA's ensureEvenDistributionOfPartitions.
 """
 
 from collections import deque
@@ -29,7 +31,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Records a second that each replica deals with."""
     poll_secs: Positive = 15
     up_window_secs: NotNegative = 30
-    up_pods: Positive = 4
+    up_pods: Positive = 12
     up_period_secs: Positive = 60
     down_window_secs: NotNegative = 900
     down_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
@@ -44,10 +46,10 @@ class Figures(msgspec.Struct, frozen=True):
     work_per_sec: int
 
 
-def wish(policy: Policy, figures: Figures, replicas: int) -> int:
+def wish(policy: Policy, figures: Figures, replicas: int, partitions: int) -> int:
     """The replicas that the figures ask for, before windows and policies."""
     wishes = [
-        _wish(figure, target, replicas)
+        _unless_near(even(figure, target, partitions), replicas)
         for figure, target in (
             (figures.age_secs, policy.age_secs),
             (figures.lag_records, policy.lag_records),
@@ -58,24 +60,35 @@ def wish(policy: Policy, figures: Figures, replicas: int) -> int:
     return min(policy.replicas_max, max(policy.replicas_min, *wishes, 0))
 
 
-def _wish(figure: int, target: int, replicas: int) -> int:
-    if abs(figure - target * replicas) * TOLERANCE_PARTS <= target * replicas:
-        return replicas
-    return -(-figure // target)
+def even(figure: int, target: int, partitions: int) -> int:
+    """So many replicas that the busiest of them has no more than its target.
+
+    It has the partitions that one replica may carry, in whole: of 12 partitions, 7 to 11 replicas
+    leave two to somebody, as 6 do.
+    """
+    if figure <= 0:
+        return 0
+    carried = max(1, partitions * target // figure)
+    return -(-partitions // carried)
+
+
+def _unless_near(wished: int, replicas: int) -> int:
+    return replicas if abs(wished - replicas) * TOLERANCE_PARTS <= replicas else wished
 
 
 class Autoscaler:
     """Decides from one poll to the next; remembers what its windows and periods need."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, partitions: int) -> None:
         self._policy = policy
+        self._partitions = partitions
         self._wishes: deque[tuple[int, int]] = deque()
         self._changes: deque[tuple[int, int]] = deque()
 
     def decide(self, now_secs: int, figures: Figures, replicas: int) -> int:
         """The number of replicas from now on."""
         policy = self._policy
-        wished = wish(policy, figures, replicas)
+        wished = wish(policy, figures, replicas, self._partitions)
         self._wishes.append((now_secs, wished))
         longest = max(policy.up_window_secs, policy.down_window_secs)
         while self._wishes[0][0] < now_secs - longest:

@@ -61,7 +61,8 @@ def simulate(arrivals: Sequence[int], world: World, policy: Policy) -> Run:
         )
     if policy.replicas_min > policy.replicas_max:
         raise ConfigurationError("the least number of replicas is above the greatest")
-    group, autoscaler = Group(world, policy.replicas_min), Autoscaler(policy)
+    group = Group(world, policy.replicas_min)
+    autoscaler = Autoscaler(policy, world.partitions)
     done: deque[int] = deque(maxlen=WORK_WINDOW_SECS)
     told: deque[Figures] = deque(maxlen=SCRAPE_SECS + 1)
     rows = []
