@@ -1,12 +1,19 @@
 """Commands that look after an installation."""
 
-from typing import Annotated
-
 import typer
 
-from hookmill.cli import broker, configuration, dlq, providers, replay, routes, scaling, schemas, topics
+from hookmill.cli import (
+    broker,
+    configuration,
+    dlq,
+    providers,
+    replay,
+    routes,
+    scaling,
+    schemas,
+    topics,
+)
 from hookmill.cli.doctor import command as doctor
-from hookmill.cli.options import AsJson, ConfigPath
 
 app = typer.Typer()
 
