@@ -11,6 +11,7 @@ import yaml
 from hookmill.core.errors import Reason
 from hookmill.ingress.answers import STATUS
 from hookmill.providers.registry import PACKS
+from hookmill.telemetry import catalog
 from support.prometheus import find
 from support.promql import TARGET_LABELS, exposed, joined, matchers, metrics
 
@@ -124,6 +125,16 @@ def test_slow_is_told_before_any_provider_gives_up() -> None:
 
     assert bound < min(pack.answer_deadline_secs for pack in PACKS.values())
     assert f'le="{bound}"' in recorded["expr"]
+
+
+@pytest.mark.parametrize("window_secs", sorted({each.dedup_window_secs for each in PACKS.values()}))
+def test_the_end_of_each_window_has_a_bucket_of_its_own(window_secs: int) -> None:
+    """A redelivery in the middle of the window must not look like one at its end."""
+    [rule] = [each for each in ALERTS if each["alert"] == "HookmillWindowTooShort"]
+    share = float(re.search(r"([\d.]+) \* max by", rule["expr"])[1])  # type: ignore[index]
+
+    end = share * window_secs
+    assert any(0.8 * end <= bound <= end for bound in catalog.DUPLICATE_AGE._kwargs["buckets"])
 
 
 @each_alert
