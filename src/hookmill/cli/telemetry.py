@@ -144,6 +144,8 @@ class HandlerTelemetry:
         self._now_us = now_us
         self._seconds = catalog.HANDLER_SECONDS.labels(handler)
         self._settled = catalog.SETTLED_SECONDS.labels(handler)
+        for outcome in ("retried", "held", "dead_lettered"):  # shown as 0 before the first one
+            catalog.HANDLED.labels(handler, outcome)
         self._handled = catalog.HANDLED.labels(handler, "handled")
         self._where = (handler, str(partition))
 
