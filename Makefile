@@ -41,6 +41,9 @@ format: $(READY) ## write the format that `check` asks for
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+dashboards: $(READY) ## write deploy/grafana/dashboards from their descriptions
+	@$(BIN)/python deploy/grafana/build.py
+
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --group dev --generate-hashes \
 	  --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml
@@ -48,4 +51,4 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 clean: ## what the targets made
 	rm -rf .venv .hookmill .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo up test chaos check format lock clean
+.PHONY: help setup demo up test chaos check format dashboards lock clean

@@ -358,6 +358,7 @@ def test_what_rules_took_is_counted_when_it_is_committed() -> None:
     stage = RouteStage(rules, kind_topics={kind: kind for kind in STATUSES}, queues={"log": "q"})
     telemetry = StageTelemetry("route", 0)
     none_before = counted("hookmill_route_unmatched_events", kind="refund")
+    payments_before = counted("hookmill_routed_events", kind="payment")
     for event in (
         PAYMENT,
         msgspec.structs.replace(PAYMENT, amount=Money("150", "ZAR", 2)),
@@ -369,3 +370,4 @@ def test_what_rules_took_is_counted_when_it_is_committed() -> None:
     assert counted("hookmill_route_matches", rule="count all payments") == 2
     assert counted("hookmill_route_matches", rule="count large ones") == 1
     assert counted("hookmill_route_unmatched_events", kind="refund") == none_before + 1
+    assert counted("hookmill_routed_events", kind="payment") == payments_before + 2

@@ -53,12 +53,13 @@ class StageTelemetry:
         self._batch.observe(len(decided))
         forwarded = 0
         dropped: dict[str, list[int]] = defaultdict(list)
-        rules, unmatched = Counter[str](), Counter[str]()
+        kinds, rules, unmatched = Counter[str](), Counter[str](), Counter[str]()
         for record, outcome in decided:
             match outcome:
                 case Forward():
                     forwarded += 1
                     if isinstance(outcome, Routed):
+                        kinds[outcome.kind] += 1
                         for rule in outcome.rules:
                             rules[rule] += 1
                         if not outcome.rules:
@@ -72,6 +73,8 @@ class StageTelemetry:
                     self._set_aside(record, outcome)
         self._forwarded.inc(forwarded)
         self._count_dropped(dropped)
+        for kind, count in kinds.items():
+            catalog.ROUTED.labels(kind).inc(count)
         for rule, count in rules.items():
             catalog.ROUTE_MATCHES.labels(rule).inc(count)
         for kind, count in unmatched.items():
@@ -145,6 +148,8 @@ class HandlerTelemetry:
         self._now_us = now_us
         self._seconds = catalog.HANDLER_SECONDS.labels(handler)
         self._settled = catalog.SETTLED_SECONDS.labels(handler)
+        for outcome in ("retried", "held", "dead_lettered"):  # shown as 0 before the first one
+            catalog.HANDLED.labels(handler, outcome)
         self._handled = catalog.HANDLED.labels(handler, "handled")
         self._where = (handler, str(partition))
 

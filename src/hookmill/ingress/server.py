@@ -64,6 +64,8 @@ class Door:
         self.rejected_rate = RateLimit(options.rejected_per_sec_max)
         deadline = min(options.answer_deadline_secs, endpoint.pack.answer_deadline_secs)
         self.append_secs = deadline - min(ANSWER_MARGIN_SECS, deadline / 10)
+        for outcome in (*Reason, "defect"):  # shown as 0, or the first one would be no increase
+            catalog.REQUESTS.labels(endpoint.name, outcome)
         self.accepted = catalog.REQUESTS.labels(endpoint.name, "accepted")
         self.seconds = catalog.REQUEST_SECONDS.labels(endpoint.name)
 

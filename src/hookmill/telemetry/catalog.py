@@ -22,8 +22,8 @@ _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _AGES = (
-    1, 10, _MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY, 14 * _DAY,
-    21 * _DAY, 30 * _DAY,
+    1, 10, _MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 36 * _HOUR, 2 * _DAY, 3 * _DAY, 4 * _DAY,
+    5 * _DAY, 7 * _DAY, 10 * _DAY, 14 * _DAY, 21 * _DAY, 30 * _DAY,
 )  # fmt: skip
 _SETTLED = (
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, _MINUTE, 5 * _MINUTE, 30 * _MINUTE,
@@ -120,6 +120,12 @@ UNRECOGNIZED = Counter(
     "Authentic events that no row of the provider's table fits, by the provider's own type: the "
     "first 50 that the process met, then 'other'",
     ("provider", "type"),
+    registry=REGISTRY,
+)
+ROUTED = Counter(
+    "hookmill_routed_events",
+    "Events that route passed on, by kind; each is in events-{kind}",
+    ("kind",),
     registry=REGISTRY,
 )
 ROUTE_MATCHES = Counter(
