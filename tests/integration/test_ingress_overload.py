@@ -9,8 +9,10 @@ import aiohttp
 import pytest
 
 from hookmill.config import options
+from hookmill.core.errors import NotKept
 from hookmill.core.record import Output
 from hookmill.ingress.server import Keeper
+from hookmill.kafka.appender import Settled
 from support.brokers import BrokerLog
 from support.front import PARTITIONS, TOPICS, Front, event, signed
 
@@ -29,6 +31,7 @@ class Narrow:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._free_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def available(self) -> bool:
@@ -45,6 +48,21 @@ class Narrow:
         self._free_at = max(now, self._free_at) + 1 / TAKEN_PER_SEC
         await asyncio.sleep(self._free_at - now)
         await self._keeper.append(topic, output, deadline=deadline)
+
+    def post(self, topic: str, output: Output, *, deadline: float, settled: Settled) -> None:
+        """As `append`."""
+
+        async def wait() -> None:
+            try:
+                await self.append(topic, output, deadline=deadline)
+            except NotKept as error:
+                settled(error)
+            else:
+                settled(None)
+
+        task = asyncio.ensure_future(wait())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 @pytest.fixture

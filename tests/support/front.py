@@ -15,8 +15,9 @@ from aiohttp import web
 from hookmill import pipeline
 from hookmill.config import options
 from hookmill.core.delivery import Secret
+from hookmill.ingress.door import Door
 from hookmill.ingress.protocol import Server
-from hookmill.ingress.server import Door, Ingress
+from hookmill.ingress.server import Ingress
 from hookmill.kafka.appender import Appender
 from hookmill.providers.endpoint import build
 from hookmill.providers.pack import Pack

@@ -10,8 +10,9 @@ from hookmill.cli.process import private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import show_secret_ages
 from hookmill.core.errors import ConfigurationError
+from hookmill.ingress.door import Door
 from hookmill.ingress.protocol import Server
-from hookmill.ingress.server import Door, Ingress
+from hookmill.ingress.server import Ingress
 from hookmill.ingress.tls import certificate, keep_fresh
 from hookmill.kafka.appender import Appender
 from hookmill.kafka.topics import admin, check_present, check_safety

@@ -1,9 +1,11 @@
 """What came in by HTTP: the delivery, byte for byte, and the items found inside it."""
 
+from functools import cached_property
+
 import msgspec
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, dict=True):
     """One HTTP request as it came. Header names are lower case, every repetition is kept.
 
     `query` is what stands behind `?` in the address, undecoded.
@@ -16,19 +18,26 @@ class Delivery(msgspec.Struct, frozen=True):
 
     def header(self, name: str) -> str | None:
         """The only value of that header; None where it is absent or sent more than once."""
-        values = self.headers_named(name)
+        values = self._by_name.get(name, ())
         return values[0] if len(values) == 1 else None
 
     def headers_by_name(self) -> dict[str, list[str]]:
-        """Every value of every header."""
+        """Every value of every header. It is the delivery's own: to be read only."""
+        return self._by_name
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for name, value in self.headers:
-            found.setdefault(name, []).append(value)
+            if name in found:
+                found[name].append(value)
+            else:
+                found[name] = [value]
         return found
 
     def headers_named(self, name: str) -> list[str]:
         """Every value of that header, in order."""
-        return [value for key, value in self.headers if key == name]
+        return self._by_name.get(name, [])
 
 
 class Secret(msgspec.Struct, frozen=True):

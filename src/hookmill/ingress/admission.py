@@ -15,6 +15,9 @@ class Admission:
         self._by_endpoint: Counter[str] = Counter()
         self.requests = 0
         self.held_bytes = 0
+        # Read when they are scraped: to set them at each request cost it 4 µs.
+        catalog.IN_FLIGHT.set_function(lambda: self.requests)
+        catalog.IN_FLIGHT_BYTES.set_function(lambda: self.held_bytes)
 
     def enter(self, endpoint: str) -> None:
         """Let a request in; raises Refused."""
@@ -25,22 +28,18 @@ class Admission:
             raise Refused(Reason.TOO_MANY_REQUESTS)
         self.requests += 1
         self._by_endpoint[endpoint] += 1
-        catalog.IN_FLIGHT.set(self.requests)
 
     def leave(self, endpoint: str, held_bytes: int) -> None:
         """A request that was let in is answered."""
         self.requests -= 1
         self._by_endpoint[endpoint] -= 1
         self.held_bytes -= held_bytes
-        catalog.IN_FLIGHT.set(self.requests)
-        catalog.IN_FLIGHT_BYTES.set(self.held_bytes)
 
     def hold(self, count: int) -> None:
         """Hold that many more bytes of a body; raises Refused."""
         if self.held_bytes + count > self._limits.bytes_in_flight_max:
             raise Refused(Reason.TOO_MANY_REQUESTS)
         self.held_bytes += count
-        catalog.IN_FLIGHT_BYTES.set(self.held_bytes)
 
 
 class RateLimit:

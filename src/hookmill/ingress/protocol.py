@@ -13,13 +13,16 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
+from msgspec.structs import replace
 
 from hookmill.config.options import Ingress as Options
 from hookmill.core.errors import Reason
 from hookmill.ingress import answers
 from hookmill.ingress.body import drain
 from hookmill.ingress.connections import Connections, room_for
-from hookmill.ingress.server import HEAD_BYTES_MAX, NO_ENDPOINT, Ingress
+from hookmill.ingress.door import NO_ENDPOINT
+from hookmill.ingress.server import HEAD_BYTES_MAX, Ingress
+from hookmill.ingress.short import ShortWay
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
@@ -34,17 +37,23 @@ class _Protocol(RequestHandler):
     """aiohttp's protocol with a place among the connections, limits for whoever is slow or does
     not listen, and our words for requests that are no HTTP."""
 
-    __slots__ = ("_connections", "_head_bytes", "_patience_secs", "_stalled", "_waiting", "_wire")
+    __slots__ = (
+        "_answering", "_connections", "_head_bytes", "_patience_secs", "_short", "_stalled",
+        "_waiting", "_wire",
+    )  # fmt: skip
 
     def __init__(
         self,
         manager: web.Server,
         connections: Connections,
         patience_secs: float,
+        short: ShortWay,
         **arguments: Any,
     ) -> None:
         super().__init__(manager, **arguments)
         self._connections = connections
+        self._short = short
+        self._answering = False  # a delivery that went the short way waits for Kafka
         self._patience_secs = patience_secs
         self._head_bytes = 0
         self._wire: asyncio.Transport | None = None  # kept until it is gone; aiohttp lets go early
@@ -70,11 +79,22 @@ class _Protocol(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Limit the headers that a later request begins with too, in time and in size."""
+        """Let plain deliveries go the short way; wake aiohttp's task for anything else.
+
+        Headers that a later request begins with are limited too, in time and in size.
+        """
+        waiter, self._waiter = self._waiter, None  # the parser's caller would wake it
         super().data_received(data)
-        waiter = self._waiter
+        self._waiter = waiter
+        if self._answering:
+            return  # answers go out in order: `reply` looks for what has come meanwhile
         if waiter is None or waiter.done():  # a request is under way, or has just come
             self._head_bytes = 0
+            return
+        if self._messages:
+            whole, self._head_bytes = self._head_bytes == 0, 0
+            if not (whole and self._take(len(data))):
+                waiter.set_result(None)
             return
         self._head_bytes += len(data)
         if self._waiting is None:
@@ -83,6 +103,41 @@ class _Protocol(RequestHandler):
             catalog.REQUESTS.labels(NO_ENDPOINT, "bad_http").inc()
             self._wire.write(answers.BAD_HTTP)
             self.force_close()
+
+    def _take(self, read_bytes: int) -> bool:
+        """Take the request the short way, if it is plain and the only one."""
+        if len(self._messages) != 1 or self._paused or self._upgraded or self._close:
+            return False
+        message, payload = self._messages[0]
+        if not isinstance(message, RawRequestMessage):
+            return False  # no HTTP
+        door = self._short.takes(message, payload)
+        if door is None or read_bytes - payload.total_bytes > HEAD_BYTES_MAX:
+            return False
+        self._messages.popleft()
+        assert self._parser is not None
+        self._parser.message_consumed()
+        self._answering = self._request_in_progress = True
+        self._next_keepalive_close_time = self._loop.time() + REST_SECS
+        self.begin()
+        self._short.take(door, message, payload.read_nowait(), self)
+        return True
+
+    def reply(self, answer: bytes) -> None:
+        """Write the answer of a delivery that went the short way, and go on."""
+        self._answering = self._request_in_progress = False
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.write(answer)
+        self.finish()
+        if self._handler_waiter is not None:  # aiohttp shuts down and waits for this answer
+            self._handler_waiter.set_result(None)
+        if self._messages and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def peer(self) -> str:
+        """The address at the other end."""
+        name = self.peername
+        return str(name[0]) if isinstance(name, tuple | list) else str(name or "unknown")
 
     def pause_writing(self) -> None:
         """The client does not read our answers."""
@@ -149,9 +204,7 @@ class _Protocol(RequestHandler):
         """Answer without a word of what the parser met."""
         reason = Reason.MALFORMED_ENVELOPE if status < 500 else Reason.BROKER_UNAVAILABLE
         catalog.REQUESTS.labels(NO_ENDPOINT, "bad_http" if status < 500 else "defect").inc()
-        response = answers.refused(reason)
-        response.force_close()
-        return response
+        return answers.response(replace(answers.refused(reason), closes=True))
 
 
 class Server(web.Server):
@@ -160,6 +213,7 @@ class Server(web.Server):
     def __init__(self, ingress: Ingress, limits: Options) -> None:
         super().__init__(self._answer, request_factory=self._request)
         self._ingress = ingress
+        self._short = ShortWay(ingress, limits.body_bytes_max)
         self._patience_secs = limits.header_timeout_secs
         self.places = Connections(room_for(limits.connections_max))
 
@@ -181,7 +235,9 @@ class Server(web.Server):
             "lingering_time": LINGERING_SECS,
             "keepalive_timeout": REST_SECS,
         }
-        return _Protocol(self, self.places, self._patience_secs, loop=self._loop, **arguments)
+        return _Protocol(
+            self, self.places, self._patience_secs, self._short, loop=self._loop, **arguments
+        )
 
     def _request(
         self,

@@ -7,11 +7,11 @@ Nothing of the body is parsed before it is verified; nothing is answered 2xx bef
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, web
+from msgspec.structs import replace
 
 from hookmill.config.options import Ingress as Options
 from hookmill.core.delivery import Delivery, Secret
@@ -19,8 +19,10 @@ from hookmill.core.errors import NotKept, Reason, Refused
 from hookmill.core.ids import uuid7
 from hookmill.core.record import Output
 from hookmill.ingress import answers
-from hookmill.ingress.admission import Admission, RateLimit
+from hookmill.ingress.admission import Admission
+from hookmill.ingress.answers import Said
 from hookmill.ingress.body import BodyIncomplete, read_body
+from hookmill.ingress.door import NO_ENDPOINT, Door, count, defect, media_type, refusal
 from hookmill.ingress.peer import networks, peer_address
 from hookmill.ingress.rejected import rejected
 from hookmill.pipeline import DELIVERIES, RAW, REJECTED, Names
@@ -32,8 +34,6 @@ from hookmill.telemetry.logs import say
 from hookmill.telemetry.traces import Tracer
 
 PREFIX = "/webhooks/"
-NO_ENDPOINT = "-"
-ANSWER_MARGIN_SECS = 0.5
 REJECTED_DEADLINE_SECS = 2.0
 HEAD_BYTES_MAX = 32 * 1024
 """Of a request's line and headers together; each by itself has the parser's limit, 8 KiB."""
@@ -52,22 +52,15 @@ class Keeper(Protocol):
     async def append(self, topic: str, output: Output, *, deadline: float) -> None:
         """Return when it is kept; raise NotKept otherwise."""
 
-
-class Door:
-    """An endpoint as the server needs it: with its live secrets and its own limits."""
-
-    def __init__(
-        self, endpoint: Endpoint, secrets: Callable[[], Sequence[Secret]], options: Options
+    def post(
+        self,
+        topic: str,
+        output: Output,
+        *,
+        deadline: float,
+        settled: Callable[[NotKept | None], None],
     ) -> None:
-        self.endpoint = endpoint
-        self.secrets = secrets
-        self.rejected_rate = RateLimit(options.rejected_per_sec_max)
-        deadline = min(options.answer_deadline_secs, endpoint.pack.answer_deadline_secs)
-        self.append_secs = deadline - min(ANSWER_MARGIN_SECS, deadline / 10)
-        for outcome in (*Reason, "defect"):  # shown as 0, or the first one would be no increase
-            catalog.REQUESTS.labels(endpoint.name, outcome)
-        self.accepted = catalog.REQUESTS.labels(endpoint.name, "accepted")
-        self.seconds = catalog.REQUEST_SECONDS.labels(endpoint.name)
+        """As `append`, but `settled` is told, with None where it is kept."""
 
 
 class Ingress:
@@ -93,7 +86,37 @@ class Ingress:
         self._trusted = networks(options.trusted_proxies)
         self._rejections: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
+        self._raw, self._whole = names.topic(RAW), names.topic(DELIVERIES)
         self.draining = False
+
+    @property
+    def keeper(self) -> Keeper:
+        """What keeps records."""
+        return self._keeper
+
+    def now_us(self) -> int:
+        """The time, in epoch microseconds."""
+        return self._now_us()
+
+    def open_door(self, name: str) -> Door | None:
+        """The endpoint of that name, while plain deliveries can be taken, and without a trace."""
+        if self.draining or self._tracer is not None or not self._keeper.available:
+            return None
+        return self._doors.get(name)
+
+    def enter(self, endpoint: str, body_bytes: int) -> None:
+        """Let a request in whose body has come; raises Refused. `leave` ends it."""
+        self._admission.enter(endpoint)
+        try:
+            self._admission.hold(body_bytes)
+        except Refused:
+            self._admission.leave(endpoint, 0)
+            raise
+
+    def leave(self, endpoint: str, held_bytes: int) -> None:
+        """A request that was let in is answered."""
+        self._admission.leave(endpoint, held_bytes)
+        self._left.set()
 
     @property
     def in_flight(self) -> int:
@@ -102,30 +125,25 @@ class Ingress:
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """The whole way of one request; always an answer, never an exception."""
+        return answers.response(await self.said(request))
+
+    async def said(self, request: web.BaseRequest) -> Said:
+        """The same, before it is aiohttp's."""
         began = time.perf_counter()
         path = request.path  # of an absolute URI too, percent-decoded
         door = self._doors.get(path.removeprefix(PREFIX)) if path.startswith(PREFIX) else None
         label = door.endpoint.name if door else NO_ENDPOINT
         try:
-            response = await self._admitted(request, door, label)
-            outcome = "accepted" if answers.DELIVERY_HEADER in response.headers else "handshake"
+            outcome, said = await self._admitted(request, door, label)
         except Refused as error:
-            outcome = error.reason.value
-            response = answers.refused(
-                error.reason,
-                statuses=door.endpoint.pack.refusal_statuses if door else {},
-                methods=_methods(door),
-            )
+            outcome, said = error.reason.value, refusal(error.reason, door)
         except BodyIncomplete:
             outcome = "body_incomplete"
-            response = answers.refused(Reason.MALFORMED_ENVELOPE)
-            response.force_close()
+            said = replace(answers.refused(Reason.MALFORMED_ENVELOPE), closes=True)
         except Exception as error:  # a defect must not become a stack trace or a lost event
-            say("request_failed", endpoint=label, error=_place(error))
-            outcome = "defect"
-            response = answers.refused(Reason.BROKER_UNAVAILABLE)
-        self._count(door, label, outcome, time.perf_counter() - began)
-        return response
+            outcome, said = "defect", defect(error, label)
+        count(door, label, outcome, time.perf_counter() - began)
+        return said
 
     async def finish(self) -> None:
         """Wait until what is in flight is answered; the caller sets the time limit."""
@@ -138,7 +156,7 @@ class Ingress:
 
     async def _admitted(
         self, request: web.BaseRequest, door: Door | None, label: str
-    ) -> web.Response:
+    ) -> tuple[str, Said]:
         if self.draining:
             raise Refused(Reason.DRAINING)
         held = 0
@@ -154,12 +172,11 @@ class Ingress:
                 raise Refused(Reason.UNKNOWN_ENDPOINT)
             return await self._taken(request, door, hold)
         finally:
-            self._admission.leave(label, held)
-            self._left.set()
+            self.leave(label, held)
 
     async def _taken(
         self, request: web.BaseRequest, door: Door, hold: Callable[[int], None]
-    ) -> web.Response:
+    ) -> tuple[str, Said]:
         deadline = asyncio.get_running_loop().time() + door.append_secs
         _check_form(request, door.endpoint)
         if request.method == "POST" and not self._keeper.available:
@@ -171,19 +188,14 @@ class Ingress:
             hold=hold,
         )
         delivery = Delivery(_headers(request), body, self._now_us(), _query(request))
-        pack, terms = door.endpoint.pack, door.endpoint.terms(door.secrets())
+        pack, terms = door.endpoint.pack, door.terms()
         if request.method in pack.handshake_methods:
             answer = pack.handshake(delivery, request.method, terms)
             if answer is not None:
-                return answers.in_their_words(answer)
+                return "handshake", answers.in_their_words(answer)
         if request.method != "POST":
             raise Refused(Reason.METHOD_NOT_ALLOWED)
-        delivery_id = uuid7(delivery.received_at_us, os.urandom(8))
-        try:
-            secret = pack.verify(delivery, terms)
-        except Refused as error:
-            self._keep_rejected(request, door, delivery, delivery_id, error.reason)
-            raise
+        delivery_id, secret = self.proven(door, delivery, lambda: request.remote or "unknown")
         context = None
         if self._tracer is None:
             await self._keep(delivery, delivery_id, door.endpoint, secret, deadline)
@@ -192,23 +204,27 @@ class Ingress:
                 await self._keep(delivery, delivery_id, door.endpoint, secret, deadline, context)
         say("delivery_accepted", endpoint=door.endpoint.name, delivery=delivery_id,
             **trace(context))  # fmt: skip
-        return answers.accepted(delivery_id, pack.accepted_answer)
+        return "accepted", answers.accepted(delivery_id, pack.accepted_answer)
+
+    def proven(
+        self, door: Door, delivery: Delivery, socket: Callable[[], str]
+    ) -> tuple[str, Secret]:
+        """The delivery's id, and the secret that proves its sender; `socket` is who is connected.
+
+        Raises Refused; what is refused is noted.
+        """
+        delivery_id = uuid7(delivery.received_at_us, os.urandom(8))
+        try:
+            return delivery_id, door.endpoint.pack.verify(delivery, door.terms())
+        except Refused as error:
+            self._keep_rejected(socket(), door, delivery, delivery_id, error.reason)
+            raise
 
     async def _keep(
         self, delivery: Delivery, delivery_id: str, endpoint: Endpoint, secret: Secret,
         deadline: float, traceparent: str | None = None,
     ) -> None:  # fmt: skip
-        records = accept(
-            delivery,
-            delivery_id=delivery_id,
-            endpoint=endpoint,
-            secret=secret,
-            to=self._names.topic(RAW),
-            whole_to=self._names.topic(DELIVERIES),
-            traceparent=traceparent,
-        )
-        if not self._keeper.admits():
-            raise Refused(Reason.BROKER_UNAVAILABLE)
+        records = self.records(delivery, delivery_id, endpoint, secret, traceparent)
         appends = [self._keeper.append(each.topic, each, deadline=deadline) for each in records]
         try:
             if len(appends) == 1:
@@ -218,13 +234,30 @@ class Ingress:
         except NotKept:
             raise Refused(Reason.BROKER_UNAVAILABLE) from None
 
+    def records(
+        self, delivery: Delivery, delivery_id: str, endpoint: Endpoint, secret: Secret,
+        traceparent: str | None = None,
+    ) -> list[Output]:  # fmt: skip
+        """What is to be kept of a proven delivery; raises Refused where nothing can be now."""
+        records = accept(
+            delivery,
+            delivery_id=delivery_id,
+            endpoint=endpoint,
+            secret=secret,
+            to=self._raw,
+            whole_to=self._whole,
+            traceparent=traceparent,
+        )
+        if not self._keeper.admits():
+            raise Refused(Reason.BROKER_UNAVAILABLE)
+        return records
+
     def _keep_rejected(
-        self, request: web.BaseRequest, door: Door, delivery: Delivery, delivery_id: str,
-        reason: Reason,
-    ) -> None:  # fmt: skip
+        self, socket: str, door: Door, delivery: Delivery, delivery_id: str, reason: Reason
+    ) -> None:
         """Note a refused delivery, as far as the rate allows; nobody waits for it."""
         name = door.endpoint.name
-        peer = self._peer(request)
+        peer = peer_address(socket, delivery.headers_named("x-forwarded-for"), self._trusted)
         say("delivery_refused", endpoint=name, reason=reason, delivery=delivery_id, peer=peer)
         now_secs = delivery.received_at_us / 1_000_000
         if not door.rejected_rate.allows(now_secs):
@@ -253,18 +286,6 @@ class Ingress:
         except NotKept:
             catalog.REJECTED_UNKEPT.labels(endpoint).inc()
 
-    def _peer(self, request: web.BaseRequest) -> str:
-        socket = request.remote or "unknown"
-        return peer_address(socket, request.headers.getall("x-forwarded-for", []), self._trusted)
-
-    def _count(self, door: Door | None, label: str, outcome: str, seconds: float) -> None:
-        if door is not None and outcome == "accepted":
-            door.accepted.inc()
-        else:
-            catalog.REQUESTS.labels(label, outcome).inc()
-        if door is not None:
-            door.seconds.observe(seconds)
-
 
 def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
     if request.version not in (HttpVersion10, HttpVersion11):
@@ -281,13 +302,9 @@ def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
             raise BodyIncomplete("faulty framing: RFC 9112, section 6.1")
         if coding.lower() != "chunked":  # `gzip, chunked` is a compressed body too
             raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type in endpoint.pack.content_types_excluded:
+    content_type = request.headers.get("content-type", "")
+    if media_type(content_type) in endpoint.pack.content_types_excluded:
         raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
-
-
-def _methods(door: Door | None) -> str:
-    return ", ".join(sorted({"POST", *(door.endpoint.pack.handshake_methods if door else ())}))
 
 
 def _query(request: web.BaseRequest) -> str:
@@ -297,12 +314,3 @@ def _query(request: web.BaseRequest) -> str:
 
 def _headers(request: web.BaseRequest) -> tuple[tuple[str, str], ...]:
     return tuple((name.lower(), value) for name, value in request.headers.items())
-
-
-def _place(error: Exception) -> str:
-    """The kind of a defect and where it is. Not its text: that may quote a body."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
-    return type(error).__name__ + where

@@ -36,16 +36,20 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
+Settled = Callable[[NotKept | None], None]
+"""Told once what became of a record: None when it is on every in-sync replica."""
+
+
 class _OpenBatch:
-    """Records of one partition on their way: one builder, one future, one timer for all of them.
+    """Records of one partition on their way: one builder and one timer for all of them.
 
     The timer runs from the start, so that a batch behind a stuck one is given up in time too.
     """
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.done.add_done_callback(_retrieve)
+        self.waiting: list[Settled] = []
+        self.is_settled = False
         self._timer: asyncio.TimerHandle | None = None
 
     def give_up_at(self, deadline: float, give_up: Callable[["_OpenBatch"], None]) -> None:
@@ -56,16 +60,15 @@ class _OpenBatch:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(deadline, give_up, self)
 
-    def settle(self, error: Exception | None) -> bool:
+    def settle(self, error: NotKept | None) -> bool:
         """Tell the waiters; returns False if they were told before."""
-        if self.done.done():
+        if self.is_settled:
             return False
+        self.is_settled = True
         if self._timer is not None:
             self._timer.cancel()
-        if error is None:
-            self.done.set_result(None)
-        else:
-            self.done.set_exception(error)
+        for tell in self.waiting:
+            tell(error)
         return True
 
 
@@ -130,9 +133,24 @@ class Appender:
 
         `deadline` is on the loop's clock. Raises NotKept when it passed, or Kafka refused.
         """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settled(error: NotKept | None) -> None:
+            if done.done():
+                return  # whoever waited has gone
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        self.post(topic, output, deadline=deadline, settled=settled)
+        await done
+
+    def post(self, topic: str, output: Output, *, deadline: float, settled: Settled) -> None:
+        """As `append`, but `settled` is told, later, and must not raise: a future and a task for
+        each delivery cost as much as all else that is done here for it."""
         assert self._producer is not None, "append before connect"
-        batch = self._add(topic, output, deadline)
-        await asyncio.shield(batch.done)
+        self._add(topic, output, deadline).waiting.append(settled)
 
     async def close(self, *, timeout_secs: float) -> None:
         """Flush what is open within the time limit and disconnect."""
@@ -149,7 +167,7 @@ class Appender:
     def _add(self, topic: str, output: Output, deadline: float) -> _OpenBatch:
         partition = partition_of(output.key, self._partitions)
         lane = self._lanes.setdefault((topic, partition), _Lane())
-        if lane.open is not None and lane.open.done.done():
+        if lane.open is not None and lane.open.is_settled:
             lane.open = None  # given up behind a stuck one: what joined it would never be tried
         if lane.open is None or not _fits(lane.open, output):
             if lane.open is not None:
@@ -178,7 +196,7 @@ class Appender:
     async def _send(self, batch: _OpenBatch, topic: str, partition: int) -> None:
         """Send one batch; its waiters hear at their deadline, the lane waits for the outcome."""
         assert self._producer is not None
-        if batch.done.done():
+        if batch.is_settled:
             return  # given up while it waited: the providers were told to try again
         began = time.perf_counter()
         try:
@@ -255,9 +273,3 @@ def _fits(batch: _OpenBatch, output: Output) -> bool:
         timestamp=None, key=output.key, value=output.value, headers=list(output.headers)
     )
     return added is not None
-
-
-def _retrieve(future: asyncio.Future[None]) -> None:
-    """Every waiter may have gone; that must not be logged as a forgotten error."""
-    if not future.cancelled():
-        future.exception()
