@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,9 @@ class Silent:
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
 
-    def decided(self, record: Record, outcome: Outcome) -> None:
-        self.told.append((type(outcome).__name__, record.offset))
-
-    def committed(self, seconds: float) -> None:
+    def committed(self, decided: Sequence[tuple[Record, Outcome]], seconds: float) -> None:
         self.told.append(("committed", None))
+        self.told += [(type(outcome).__name__, record.offset) for record, outcome in decided]
 
     def not_committed(self) -> None:
         self.told.append(("not committed", None))

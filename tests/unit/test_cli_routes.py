@@ -364,7 +364,7 @@ def test_what_rules_took_is_counted_when_it_is_committed() -> None:
         msgspec.structs.replace(PAYMENT, type="refund.failed", kind="refund", status="failed"),
     ):
         came = record(event)
-        telemetry.decided(came, stage.decide(stage.read(came), {}))
+        telemetry.committed([(came, stage.decide(stage.read(came), {}))], 0.01)
 
     assert counted("hookmill_route_matches", rule="count all payments") == 2
     assert counted("hookmill_route_matches", rule="count large ones") == 1

@@ -10,11 +10,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from hookmill.core.delivery import Item
 from hookmill.core.ids import bounded
-from hookmill.core.outcome import DeadLetter, Drop, Forward
+from hookmill.core.outcome import DeadLetter, Forward
 from hookmill.core.record import Record
 from hookmill.stages import headers
 from hookmill.stages.accept import _item_headers
-from hookmill.stages.dedup import Dedup, Seen, decode_seen
+from hookmill.stages.dedup import Dedup, Duplicate, Seen, decode_seen
 
 BUSY = [HealthCheck.too_slow]  # the machine may have other work
 TIMES = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1
@@ -144,7 +144,7 @@ class DedupMachine(RuleBasedStateMachine):
         outcome = self.stage.decide(task, found)
         last_ms = self.went_on.get(event)
         if last_ms is not None and self.now_ms - last_ms <= window_ms(event):
-            assert outcome == Drop("duplicate")
+            assert outcome == Duplicate("duplicate", age_ms=self.now_ms - last_ms)
             return
         assert isinstance(outcome, Forward)
         (output,) = outcome.outputs

@@ -23,7 +23,7 @@ METRICS = {
 }
 BOUNDED_LABELS = {
     "endpoint", "outcome", "reason", "stage", "part", "provider", "result", "partition", "group",
-    "error", "handler", "rule", "kind",
+    "error", "handler", "rule", "kind", "type", "secret", "topic",
 }  # fmt: skip
 
 

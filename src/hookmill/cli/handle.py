@@ -103,7 +103,7 @@ def _worker_maker(
     )
 
     def make_worker(partition: int, consumer: Any) -> PartitionWorker:
-        told = HandlerTelemetry(its.handler, partition)
+        told = HandlerTelemetry(its.handler, partition, now_us=now_us)
         queue = KafkaQueue(
             connection,
             setup.names,

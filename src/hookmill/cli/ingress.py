@@ -8,6 +8,7 @@ from aiohttp import web
 
 from hookmill.cli.process import private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
+from hookmill.cli.telemetry import show_secret_ages
 from hookmill.core.errors import ConfigurationError
 from hookmill.ingress.protocol import Server
 from hookmill.ingress.server import Door, Ingress
@@ -34,6 +35,7 @@ async def serve(setup: Setup, stopping: asyncio.Event, *, share_port: bool = Fal
         name: Door(endpoint, setup.secrets(endpoint), options)
         for name, endpoint in setup.endpoints.items()
     }
+    show_secret_ages(setup.config.endpoints)
     ingress = Ingress(options, doors, appender, names=setup.names, now_us=now_us)
     connecting = asyncio.ensure_future(_connect(setup, appender, stopping))
 

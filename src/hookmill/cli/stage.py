@@ -36,9 +36,7 @@ async def serve(
     cluster_id = await find_cluster(setup, topics, stopping)
     if cluster_id is None:
         return
-    if stage is pipeline.ROUTE:
-        for rule in setup.rules:
-            catalog.ROUTE_MATCHES.labels(rule.name)  # 0 is shown of a rule that never took one
+    _show_at_once(setup, stage)
     group = setup.names.group(stage.name)
     lock = lock_state(setup, cluster_id, group, instance)
     limits = {topic.name: topic.message_bytes_max for topic in setup.topics()}
@@ -81,6 +79,16 @@ async def serve(
             await guarded(member.run(stopping), partial(check_cluster, setup, topics))
     finally:
         lock.release()
+
+
+def _show_at_once(setup: Setup, stage: pipeline.Stage) -> None:
+    """What metrics show before anything came: windows, and 0 of a rule that never took an event."""
+    if stage is pipeline.DEDUP:
+        for endpoint in setup.endpoints.values():
+            catalog.DEDUP_WINDOW.labels(endpoint.name).set(endpoint.dedup_window_secs)
+    if stage is pipeline.ROUTE:
+        for rule in setup.rules:
+            catalog.ROUTE_MATCHES.labels(rule.name)
 
 
 async def find_cluster(setup: Setup, topics: list[str], stopping: asyncio.Event) -> str | None:

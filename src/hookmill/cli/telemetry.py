@@ -1,12 +1,20 @@
 """Turns what the engines of stages and handlers tell of themselves into metrics and log lines."""
 
 import contextlib
+import math
 import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
+from hookmill.config.options import Endpoint
 from hookmill.core.event import Event
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
 from hookmill.core.record import Record
+from hookmill.core.times import rfc3339_epoch_us
 from hookmill.stages import headers
+from hookmill.stages.dedup import Duplicate
 from hookmill.stages.route import Routed
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
@@ -14,52 +22,56 @@ from hookmill.telemetry.logs import say
 REASONS_MAX = 50
 """How many reasons of a handler are labels; a handler's words are not ours to bound."""
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-
-
-def _count_rules(outcome: Routed) -> None:
-    for rule in outcome.rules:
-        catalog.ROUTE_MATCHES.labels(rule).inc()
-    if not outcome.rules:
-        catalog.ROUTE_UNMATCHED.labels(outcome.kind).inc()
+TYPES_MAX = 50
+"""How many types of unrecognized events are labels; a provider's words are not ours to bound."""
+TYPE_CHARS_MAX = 64
+_UNRECOGNIZED = ("ce_type", b"hookmill.other.unrecognized")
 
 
 class StageTelemetry:
-    """Turns what the engine tells of itself into metrics and log lines."""
+    """What the engine tells of one partition: counted once a transaction, said record by record
+    only where a person may have to look."""
 
     def __init__(self, stage: str, partition: int) -> None:
         self._stage = stage
         self._partition = partition
         self._forwarded = catalog.STAGE_RECORDS.labels(stage, "forwarded")
+        self._dropped = catalog.STAGE_RECORDS.labels(stage, "dropped")
+        self._committed = catalog.TRANSACTIONS.labels(stage, "committed")
+        self._seconds = catalog.TRANSACTION_SECONDS.labels(stage)
+        self._batch = catalog.BATCH_RECORDS.labels(stage)
         self._left = catalog.RESTORE_LEFT.labels(stage, str(partition))
 
-    def decided(self, record: Record, outcome: Outcome) -> None:
-        """Count the outcome; name what a person may have to look at."""
-        match outcome:
-            case Forward():
-                self._forwarded.inc()
-                if isinstance(outcome, Routed):
-                    _count_rules(outcome)
-                if self._stage == "normalize":
-                    self._note_unrecognized(record, outcome)
-            case Drop():
-                catalog.STAGE_RECORDS.labels(self._stage, "dropped").inc()
-                catalog.DUPLICATES.labels(record.header(headers.ENDPOINT) or "-").inc()
-            case DeadLetter():
-                catalog.STAGE_RECORDS.labels(self._stage, "dead_lettered").inc()
-                catalog.DEAD_LETTERS.labels(self._stage, outcome.reason).inc()
-                say(
-                    "record_dead_lettered",
-                    part=self._stage,
-                    reason=outcome.reason,
-                    delivery=record.header(headers.DELIVERY),
-                    partition=record.partition,
-                    offset=record.offset,
-                )
-
-    def committed(self, seconds: float) -> None:
-        """A transaction took that long."""
-        catalog.TRANSACTIONS.labels(self._stage, "committed").inc()
-        catalog.TRANSACTION_SECONDS.labels(self._stage).observe(seconds)
+    def committed(self, decided: Sequence[tuple[Record, Outcome]], seconds: float) -> None:
+        """A transaction with these outcomes took that long."""
+        self._committed.inc()
+        self._seconds.observe(seconds)
+        self._batch.observe(len(decided))
+        forwarded = 0
+        dropped: dict[str, list[int]] = defaultdict(list)
+        rules, unmatched = Counter[str](), Counter[str]()
+        for record, outcome in decided:
+            match outcome:
+                case Forward():
+                    forwarded += 1
+                    if isinstance(outcome, Routed):
+                        for rule in outcome.rules:
+                            rules[rule] += 1
+                        if not outcome.rules:
+                            unmatched[outcome.kind] += 1
+                    elif self._stage == "normalize" and _UNRECOGNIZED in outcome.outputs[0].headers:
+                        self._note_unrecognized(record)
+                case Drop():
+                    age_ms = outcome.age_ms if isinstance(outcome, Duplicate) else 0
+                    dropped[record.header(headers.ENDPOINT) or "-"].append(age_ms)
+                case DeadLetter():
+                    self._set_aside(record, outcome)
+        self._forwarded.inc(forwarded)
+        self._count_dropped(dropped)
+        for rule, count in rules.items():
+            catalog.ROUTE_MATCHES.labels(rule).inc(count)
+        for kind, count in unmatched.items():
+            catalog.ROUTE_UNMATCHED.labels(kind).inc(count)
 
     def not_committed(self) -> None:
         """A transaction failed; its worker starts anew."""
@@ -88,22 +100,47 @@ class StageTelemetry:
         where = {"stage": self._stage, "partition": self._partition, "offset": offset}
         say("offset_from_changelog", **where)
 
-    def _note_unrecognized(self, record: Record, outcome: Forward) -> None:
-        types = [value for output in outcome.outputs for name, value in output.headers
-                 if name == "ce_type"]  # fmt: skip
-        if b"hookmill.other.unrecognized" in types:
-            provider = record.header(headers.PROVIDER) or "-"
-            catalog.UNRECOGNIZED.labels(provider).inc()
-            say("event_unrecognized", provider=provider, delivery=record.header(headers.DELIVERY))
+    def _count_dropped(self, ages_ms: dict[str, list[int]]) -> None:
+        for endpoint, ages in ages_ms.items():
+            self._dropped.inc(len(ages))
+            catalog.DUPLICATES.labels(endpoint).inc(len(ages))
+            observe = catalog.DUPLICATE_AGE.labels(endpoint).observe
+            for age_ms in ages:
+                observe(max(0, age_ms) / 1000)
+
+    def _set_aside(self, record: Record, outcome: DeadLetter) -> None:
+        catalog.STAGE_RECORDS.labels(self._stage, "dead_lettered").inc()
+        catalog.DEAD_LETTERS.labels(self._stage, outcome.reason).inc()
+        say(
+            "record_dead_lettered",
+            part=self._stage,
+            reason=outcome.reason,
+            delivery=record.header(headers.DELIVERY),
+            partition=record.partition,
+            offset=record.offset,
+        )
+
+    def _note_unrecognized(self, record: Record) -> None:
+        provider = record.header(headers.PROVIDER) or "-"
+        its_type = record.header(headers.EVENT_TYPE) or "-"
+        catalog.UNRECOGNIZED.labels(provider, bounded_type(its_type)).inc()
+        say(
+            "event_unrecognized",
+            provider=provider,
+            type=its_type[:TYPE_CHARS_MAX],
+            delivery=record.header(headers.DELIVERY),
+        )
 
 
 class HandlerTelemetry:
     """What the runner of a handler tells of one partition."""
 
-    def __init__(self, handler: str, partition: int) -> None:
+    def __init__(self, handler: str, partition: int, *, now_us: Callable[[], int]) -> None:
         self._handler = handler
         self._partition = partition
+        self._now_us = now_us
         self._seconds = catalog.HANDLER_SECONDS.labels(handler)
+        self._settled = catalog.SETTLED_SECONDS.labels(handler)
         self._handled = catalog.HANDLED.labels(handler, "handled")
         self._where = (handler, str(partition))
 
@@ -111,6 +148,9 @@ class HandlerTelemetry:
         """The event is done."""
         self._handled.inc()
         self._seconds.observe(seconds)
+        received_us = rfc3339_epoch_us(event.received_at)
+        if received_us is not None:
+            self._settled.observe(max(0, self._now_us() - received_us) / 1_000_000)
 
     def retried(self, record: Record, reason: str, attempt: int, delay_secs: int) -> None:
         """The handler failed; the event waits in a retry topic."""
@@ -164,7 +204,26 @@ class HandlerTelemetry:
         }
 
 
+def show_secret_ages(endpoints: Mapping[str, Endpoint]) -> None:
+    """Of each secret in a file: when it was last written, looked up whenever metrics are asked
+    for."""
+    for name, options in endpoints.items():
+        for secret in options.secrets:
+            if secret.file is not None:
+                gauge = catalog.SECRET_MODIFIED.labels(name, secret.name)
+                gauge.set_function(partial(_modified_secs, Path(secret.file)))
+
+
+def _modified_secs(path: Path) -> float:
+    """Epoch seconds; not a number while the file is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return math.nan
+
+
 _reasons: dict[str, set[str]] = {}
+_types: set[str] = set()
 
 
 def bounded_reason(part: str, reason: str) -> str:
@@ -175,3 +234,12 @@ def bounded_reason(part: str, reason: str) -> str:
             return "other"
         known.add(reason)
     return reason
+
+
+def bounded_type(text: str) -> str:
+    """A provider's own type as a label: one of the first that the process met, else `other`."""
+    if text not in _types:
+        if len(text) > TYPE_CHARS_MAX or not text.isprintable() or len(_types) >= TYPES_MAX:
+            return "other"
+        _types.add(text)
+    return text

@@ -1,6 +1,7 @@
 """`hookmill ingress --workers N`: processes that share the port, added up in one place."""
 
 import asyncio
+import operator
 import os
 import sys
 from collections import defaultdict
@@ -18,6 +19,7 @@ from hookmill.telemetry.logs import say
 
 START_TIMEOUT_SECS = 60.0
 SCRAPE_TIMEOUT_SECS = 2.0
+MOMENT = "_timestamp_seconds"
 
 
 async def serve_one(setup: Setup, stopping: asyncio.Event) -> None:
@@ -96,8 +98,12 @@ class _Pool:
 
 
 def add_up(pages: list[str]) -> str:
-    """Several pages of the Prometheus text format as one: samples of one name and labels summed."""
-    sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
+    """Several pages of the Prometheus text format as one: samples of one name and labels summed.
+
+    Of a moment (`…_timestamp_seconds`) the earliest is shown: the secret written longest ago, the
+    certificate that expires first.
+    """
+    sums: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     heads: dict[str, tuple[str, str]] = {}
     order: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], None]] = defaultdict(dict)
     for page in pages:
@@ -105,7 +111,8 @@ def add_up(pages: list[str]) -> str:
             heads[family.name] = (family.type, family.documentation)
             for sample in family.samples:
                 key = (sample.name, tuple(sorted(sample.labels.items())))
-                sums[key] += sample.value
+                join = min if sample.name.endswith(MOMENT) else operator.add
+                sums[key] = join(sums[key], sample.value) if key in sums else sample.value
                 order[family.name][key] = None
     lines = []
     for name, (kind, documentation) in heads.items():

@@ -4,8 +4,11 @@ import asyncio
 import ssl
 from pathlib import Path
 
+from cryptography import x509
+
 from hookmill.config.options import Ingress
 from hookmill.core.errors import ConfigurationError
+from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
 CHECK_SECS = 5.0
@@ -24,7 +27,17 @@ def certificate(options: Ingress) -> ssl.SSLContext | None:
         context.load_cert_chain(options.tls_cert_file, options.tls_key_file)
     except OSError as error:
         raise ConfigurationError(f"ingress.tls_cert_file, tls_key_file: {error}") from None
+    _show_expiry(Path(options.tls_cert_file))
     return context
+
+
+def _show_expiry(path: Path) -> None:
+    """Of the first certificate in the file, the server's own."""
+    try:
+        own, *_ = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return  # OpenSSL took it: it is served all the same
+    catalog.TLS_EXPIRY.set(own.not_valid_after_utc.timestamp())
 
 
 async def keep_fresh(options: Ingress, context: ssl.SSLContext) -> None:

@@ -60,11 +60,8 @@ class Port(changelog.Source, Protocol):
 class Watcher(changelog.Watcher, Protocol):
     """What the engine tells of itself."""
 
-    def decided(self, record: Record, outcome: Outcome) -> None:
-        """The record's outcome is committed."""
-
-    def committed(self, seconds: float) -> None:
-        """A transaction took that long."""
+    def committed(self, decided: Sequence[tuple[Record, Outcome]], seconds: float) -> None:
+        """A transaction with these outcomes took that long."""
 
     def not_committed(self) -> None:
         """A transaction failed."""
@@ -208,11 +205,9 @@ class Worker:
         except Exception:
             self._watcher.not_committed()
             raise
-        self._watcher.committed(time.perf_counter() - began)
+        self._watcher.committed(decided, time.perf_counter() - began)
         self._state.write(changes, written[self._state.topic], next_offset)
         self.position = next_offset
-        for record, outcome in decided:
-            self._watcher.decided(record, outcome)
 
     def _set_aside(self, record: Record, outcome: DeadLetter) -> Output:
         return dead_letter(

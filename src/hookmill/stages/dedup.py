@@ -34,6 +34,12 @@ class Sighting(msgspec.Struct, frozen=True):
         return () if self.key is None else (self.key,)
 
 
+class Duplicate(Drop, frozen=True, kw_only=True):
+    """An event that was forwarded before, `age_ms` earlier on the broker's clock."""
+
+    age_ms: int
+
+
 class Dedup:
     """The stage. `windows_secs` holds each endpoint's window, the default is for any other."""
 
@@ -70,8 +76,10 @@ def decide(task: Sighting, *, first_seen: Seen | None, to: str) -> Outcome:
     """
     record = task.record
     assert task.key is not None
-    if first_seen is not None and record.timestamp_ms - first_seen.time_ms <= task.window_ms:
-        return Drop("duplicate")
+    if first_seen is not None:
+        age_ms = record.timestamp_ms - first_seen.time_ms
+        if age_ms <= task.window_ms:
+            return Duplicate("duplicate", age_ms=age_ms)
     raw_offset = (headers.RAW_OFFSET, str(record.offset))
     forwarded = Output(to, record.key, record.value, with_headers(record.headers, [raw_offset]))
     seen = Seen(record.timestamp_ms, record.partition, record.offset)

@@ -4,6 +4,8 @@ A test holds this list to the code, both ways. Labels are bounded: endpoints, re
 stages, partitions, rules; never an id, a key or anything that came in a request.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -11,11 +13,38 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
 )
+from prometheus_client.samples import Sample
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 REGISTRY = CollectorRegistry()
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_AGES = (
+    1, 10, _MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY, 14 * _DAY,
+    21 * _DAY, 30 * _DAY,
+)  # fmt: skip
+_SETTLED = (
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, _MINUTE, 5 * _MINUTE, 30 * _MINUTE,
+    _HOUR, 6 * _HOUR, _DAY,
+)  # fmt: skip
+
+
+class _Moment(Gauge):
+    """A point in time, epoch seconds. It has no sample before it is set: 0 would be 1970, and every
+    process would show it."""
+
+    _known = False
+
+    def set(self, value: float) -> None:
+        """Set it, and show it from now on."""
+        self._known = True
+        super().set(value)
+
+    def _child_samples(self) -> Iterable[Sample]:
+        return super()._child_samples() if self._known else ()
+
 
 REQUESTS = Counter(
     "hookmill_ingress_requests",
@@ -43,6 +72,17 @@ IN_FLIGHT_BYTES = Gauge(
 BREAKER_OPEN = Gauge(
     "hookmill_ingress_breaker_open", "1 while Kafka is known to be out", registry=REGISTRY
 )
+SECRET_MODIFIED = Gauge(
+    "hookmill_secret_modified_timestamp_seconds",
+    "When the file of an endpoint's secret was last written, epoch seconds; of files only",
+    ("endpoint", "secret"),
+    registry=REGISTRY,
+)
+TLS_EXPIRY = _Moment(
+    "hookmill_tls_certificate_expiry_timestamp_seconds",
+    "When the certificate of the public port expires, epoch seconds; only with TLS",
+    registry=REGISTRY,
+)
 REJECTED_UNKEPT = Counter(
     "hookmill_ingress_rejected_unkept",
     "Refused deliveries not written to webhooks-rejected: over the rate, or Kafka out",
@@ -62,10 +102,24 @@ DUPLICATES = Counter(
     ("endpoint",),
     registry=REGISTRY,
 )
+DUPLICATE_AGE = Histogram(
+    "hookmill_duplicate_age_seconds",
+    "How long after its event's first sighting a duplicate came; near the window: is it too short?",
+    ("endpoint",),
+    buckets=_AGES,
+    registry=REGISTRY,
+)
+DEDUP_WINDOW = Gauge(
+    "hookmill_dedup_window_seconds",
+    "How long an event of the endpoint is remembered",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 UNRECOGNIZED = Counter(
     "hookmill_unrecognized_events",
-    "Authentic events that no row of the provider's table fits",
-    ("provider",),
+    "Authentic events that no row of the provider's table fits, by the provider's own type: the "
+    "first 50 that the process met, then 'other'",
+    ("provider", "type"),
     registry=REGISTRY,
 )
 ROUTE_MATCHES = Counter(
@@ -97,6 +151,13 @@ TRANSACTION_SECONDS = Histogram(
     "From the first send of a transaction to its commit",
     ("stage",),
     buckets=_LATENCY,
+    registry=REGISTRY,
+)
+BATCH_RECORDS = Histogram(
+    "hookmill_stage_batch_records",
+    "Records of a transaction: near 2,000 while a stage catches up, few while it keeps up",
+    ("stage",),
+    buckets=_RECORDS,
     registry=REGISTRY,
 )
 RETRIES = Counter(
@@ -153,6 +214,13 @@ HANDLER_SECONDS = Histogram(
     buckets=_LATENCY,
     registry=REGISTRY,
 )
+SETTLED_SECONDS = Histogram(
+    "hookmill_handler_settled_seconds",
+    "From the ingress's receipt of a delivery to its event being handled, retries included",
+    ("handler",),
+    buckets=_SETTLED,
+    registry=REGISTRY,
+)
 HTTP_REQUESTS = Counter(
     "hookmill_http_requests",
     "Requests of an http handler, by outcome: delivered, rejected, redirected, failed, malformed, "
@@ -196,6 +264,51 @@ CONNECTIONS_ENDED = Counter(
     ("reason",),
     registry=REGISTRY,
 )
+GROUP_LAG_RECORDS = Gauge(
+    "hookmill_group_lag_records",
+    "Records that a group has not processed, as `hookmill monitor` sees it from outside",
+    ("group",),
+    registry=REGISTRY,
+)
+GROUP_LAG_SECONDS = Gauge(
+    "hookmill_group_lag_seconds",
+    "Age of the oldest record that a group has not processed; 0 when there is none",
+    ("group",),
+    registry=REGISTRY,
+)
+GROUP_MEMBERS = Gauge(
+    "hookmill_group_members", "Members of a group that are there", ("group",), registry=REGISTRY
+)
+UNDER_REPLICATED = Gauge(
+    "hookmill_topic_under_replicated_partitions",
+    "Partitions of a topic with a replica that is not in sync",
+    ("topic",),
+    registry=REGISTRY,
+)
+BELOW_MIN_INSYNC = Gauge(
+    "hookmill_topic_below_min_insync_partitions",
+    "Partitions of a topic with fewer replicas in sync than a write needs: nothing is taken",
+    ("topic",),
+    registry=REGISTRY,
+)
+OFFLINE = Gauge(
+    "hookmill_topic_offline_partitions",
+    "Partitions of a topic without a leader: nothing is taken, nothing can be read",
+    ("topic",),
+    registry=REGISTRY,
+)
+DEAD_LETTERS_OPEN = Gauge(
+    "hookmill_dead_letters_open",
+    "Dead letters in a topic that nobody has redriven or discarded yet",
+    ("topic",),
+    registry=REGISTRY,
+)
+MONITOR_SUCCESS = _Moment(
+    "hookmill_monitor_last_success_timestamp_seconds",
+    "When `hookmill monitor` last got to the end of a round, epoch seconds",
+    registry=REGISTRY,
+)
+
 LOG_LINES_LOST = Counter(
     "hookmill_log_lines_lost",
     "Log lines that could not be written: a closed pipe, a full disk",
