@@ -42,6 +42,11 @@ class Mark(msgspec.Struct, frozen=True):
     v: Literal[1] = 1
 
 
+def encode_mark(incarnation: str, next_input_offset: int) -> bytes:
+    """The mark as it is kept, under `MARK_KEY`."""
+    return msgspec.json.encode(Mark(incarnation, next_input_offset))
+
+
 class State:
     """The store of one partition, restored from its changelog and written after each commit."""
 
@@ -60,7 +65,7 @@ class State:
 
     def records(self, changes: Changes, next_input_offset: int) -> list[Output]:
         """The changelog's share of a transaction; its mark comes last."""
-        mark = msgspec.json.encode(Mark(self._incarnation, next_input_offset))
+        mark = encode_mark(self._incarnation, next_input_offset)
         return [Output(self.topic, key, value) for key, value in (*changes, (MARK_KEY, mark))]
 
     def write(self, changes: Changes, offset: int, next_input_offset: int) -> None:
