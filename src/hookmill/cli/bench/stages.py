@@ -1,7 +1,7 @@
 """`hookmill bench dedup|normalize|route`: a stage's real process, fed beforehand."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -220,15 +220,13 @@ async def transaction_secs(running: Running, name: str) -> float:
     return found.get("sum", 0.0) / (found.get("count") or 1.0)
 
 
-async def _came_out(ground: Bed, spec: pipeline.Stage) -> Mapping[str, Iterable[tuple[bytes, str]]]:
+async def _came_out(ground: Bed, spec: pipeline.Stage) -> dict[str, dict[str, list[stages.Event]]]:
     """What a read_committed reader finds where the stage writes."""
-    places = PLACES[spec.name]
-    found: dict[str, list[tuple[bytes, str]]] = {}
+    found: dict[str, dict[str, list[stages.Event]]] = {}
     async with reader(ground.setup.connection()) as source:
-        for place, topics in places.items():
+        for place, topics in PLACES[spec.name].items():
             for topic in map(ground.setup.names.topic, topics):
+                events = found.setdefault(place, {}).setdefault(topic, [])
                 async for records in source.read(topic, await source.bounds(topic)):
-                    found.setdefault(place, []).extend(
-                        stages.identity(each.key, each.headers) for each in records
-                    )
+                    events += (stages.identity(each.key, each.headers) for each in records)
     return found
