@@ -98,7 +98,7 @@ class Worker:
         self._stage = stage
         self._spec = spec
         self._port = port
-        self._state = changelog.State(spec.changelog, port, store, watcher)
+        self._state = changelog.State(spec.changelog, port, store, watcher, forgets=stage.forgets)
         self._watcher = watcher
         self._pause = pause
         self._now_us = now_us
@@ -211,7 +211,12 @@ class Worker:
             self._watcher.not_committed()
             raise
         self._watcher.committed(decided, time.perf_counter() - began)
-        self._state.write(changes, written[self._state.topic], next_offset)
+        self._state.write(
+            changes,
+            written[self._state.topic],
+            next_offset,
+            now_ms=decided[-1][0].timestamp_ms,
+        )
         self.position = next_offset
 
     def _set_aside(self, record: Record, outcome: DeadLetter) -> Output:

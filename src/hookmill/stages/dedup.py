@@ -10,6 +10,8 @@ from hookmill.core.record import Output, Record, with_header
 from hookmill.stages import headers
 
 SEEN_VERSION: Final = 1
+MARGIN_MS = 7 * 86_400_000
+"""How long a sighting is kept beyond its window, at most."""
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
@@ -60,6 +62,12 @@ class Dedup:
             return Sighting(record, None, 0)
         window_ms = self._windows_ms.get(endpoint, self._default_window_ms)
         return Sighting(record, headers.dedup_key_in(named), window_ms)
+
+    def forgets(self, key: bytes, value: bytes, now_ms: int) -> bool:
+        """Whether the sighting is older than its endpoint's window, and as much again, at most a
+        week: a broker's clock that is behind another's, or a window made longer, harms nothing."""
+        window_ms = self._windows_ms.get(key.partition(b"|")[0], self._default_window_ms)
+        return now_ms - decode_seen(value).time_ms > window_ms + min(window_ms, MARGIN_MS)
 
     def decide(self, task: Sighting, state: Mapping[bytes, bytes]) -> Outcome:
         """Drop what was seen within the window, measured on the broker's append time."""

@@ -42,6 +42,7 @@ class Normalize:
     """The stage, knowing every endpoint; `raw_topic` is what events name as their origin."""
 
     name = "normalize"
+    forgets = None
 
     def __init__(self, endpoints: Mapping[str, Endpoint], *, raw_topic: str, to: str) -> None:
         self._endpoints = endpoints
