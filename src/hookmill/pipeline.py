@@ -13,7 +13,7 @@ from hookmill.config.options import Configuration
 from hookmill.core.event import STATUSES
 from hookmill.providers.endpoint import Endpoint, window_secs_longest
 from hookmill.providers.pack import KEEP_30_DAYS_SECS
-from hookmill.stages.dedup import Dedup
+from hookmill.stages.dedup import MARGIN_MS, Dedup
 from hookmill.stages.normalize import Normalize
 from hookmill.stages.route import Route, Rule
 from hookmill.stages.stage import Stage as Decision
@@ -33,7 +33,7 @@ DAY_MS = 86_400_000
 KEEP_MS = 35 * DAY_MS
 REJECTED_KEEP_MS = 7 * DAY_MS
 RESOURCES_KEEP_MS = 400 * DAY_MS
-SEEN_MARGIN_MS = 7 * DAY_MS
+SEEN_MARGIN_MS = MARGIN_MS
 HEADROOM_BYTES = 256 * 1024
 
 

@@ -383,6 +383,7 @@ async def test_a_stage_without_state_keeps_its_position_in_its_changelog(tmp_pat
 
     class Copy:
         name = "route"
+        forgets = None
 
         def read(self, record: Record) -> Any:
             return Sighting(record, None, 0)

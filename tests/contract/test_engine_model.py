@@ -101,6 +101,7 @@ class Hesitant:
 
     def __init__(self, inner: Any) -> None:
         self.name = inner.name
+        self.forgets = inner.forgets
         self.inner = inner
 
     def read(self, record: Record) -> Any:
@@ -562,7 +563,7 @@ class ForgetfulState(State):
 class TrustingState(State):
     """It reads on from a bookmark without asking whose it is."""
 
-    async def _replay(self, start: int, end: int, incarnation: str | None) -> int:
+    async def _replay(self, start: int, end: int, since: Bookmark | None) -> int:
         return await super()._replay(start, end, None)
 
 

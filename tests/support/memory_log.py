@@ -159,6 +159,10 @@ class MemoryStore:
         """Every key and its value."""
         return iter(sorted(self.values.items()))
 
+    def after(self, key: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """So many keys behind that one."""
+        return [(each, self.values[each]) for each in sorted(self.values) if each > key][:count]
+
     def write(self, changes: Changes, bookmark: Bookmark) -> None:
         """Both at once."""
         for key, value in changes:

@@ -242,7 +242,7 @@ def test_a_record_with_any_headers_has_a_key_or_is_set_aside(pairs: list[Any]) -
     record = Record("webhooks-raw", 0, 0, 0, b"", b"", tuple(pairs))
     task = Dedup({}, default_window_secs=1, to="unique").read(record)
 
-    assert headers.dedup_key(record).decode().count("|") >= 2
+    assert headers.dedup_key(record).count(b"|") >= 2
     assert task.state_keys == ((task.key,) if task.key else ())
     assert (task.key is None) is not (
         bool(record.header(headers.ENDPOINT)) and bool(record.header(headers.EVENT_ID))

@@ -18,6 +18,7 @@ from hookmill.handlers.journal import Journal
 from hookmill.handlers.ports import Settings
 from hookmill.handlers.runner import Runner
 from hookmill.kafka.member import STUCK_SECS, Member, PartitionWorker
+from hookmill.kafka.memory import Memory
 from hookmill.kafka.queue import KafkaQueue
 from hookmill.kafka.store import InstanceLock, RocksStore
 from hookmill.kafka.topics import admin
@@ -117,6 +118,8 @@ def _worker_maker(
         parked_max=options.parked_max,
     )
 
+    memory = Memory()
+
     def make_worker(partition: int, consumer: Any) -> PartitionWorker:
         told = HandlerTelemetry(its.handler, partition, now_us=now_us)
         queue = KafkaQueue(
@@ -125,7 +128,7 @@ def _worker_maker(
             its,
             partition,
             consumer,
-            RocksStore(lock.folder / str(partition)),
+            RocksStore(lock.folder / str(partition), memory),
             retry_topics=retry_topics,
             watcher=told,
             batch_bytes_max=batch_bytes_max(setup),

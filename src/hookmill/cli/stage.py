@@ -12,6 +12,7 @@ from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import StageTelemetry
 from hookmill.core.errors import HookmillError
 from hookmill.kafka.member import Member, PartitionWorker, pause_growing
+from hookmill.kafka.memory import Memory
 from hookmill.kafka.partition import BATCH_BYTES_MAX, KafkaPort
 from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
 from hookmill.kafka.topics import admin, check_present, check_safety
@@ -54,7 +55,7 @@ async def _serve(
     group = setup.names.group(stage.name)
     lock = lock_state(setup, cluster_id, group, instance)
     limits = {topic.name: topic.message_bytes_max for topic in setup.topics()}
-    connection = setup.connection()
+    connection, memory = setup.connection(), Memory()
 
     def make_worker(partition: int, consumer: Any) -> PartitionWorker:
         port = KafkaPort(
@@ -65,7 +66,7 @@ async def _serve(
             consumer,
             batch_bytes_max=batch_bytes_max(setup),
         )
-        store: Store = RocksStore(lock.folder / str(partition))
+        store: Store = RocksStore(lock.folder / str(partition), memory)
         traces = None if tracer is None else tracer.stage(stage.name)
         return Worker(
             decision,

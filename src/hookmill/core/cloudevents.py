@@ -3,10 +3,13 @@
 Source: CloudEvents Kafka Protocol Binding 1.0.2, section 3.2.
 """
 
+from functools import cache, lru_cache
+
 from hookmill.core.event import Event
 from hookmill.core.record import Headers
 
 CONTENT_TYPE = "content-type"
+_VERSION = ("ce_specversion", b"1.0")
 
 
 def schema_id(kind: str) -> str:
@@ -16,15 +19,24 @@ def schema_id(kind: str) -> str:
 
 def headers(event: Event) -> Headers:
     """The event's attributes; `ce_time` is the time received where none is given."""
-    pairs = [
-        ("ce_specversion", "1.0"),
-        ("ce_id", event.id),
-        ("ce_source", f"/hookmill/{event.provider}/{event.endpoint}"),
-        ("ce_type", f"hookmill.{event.type}"),
-        ("ce_time", event.occurred_at or event.received_at),
-        ("ce_dataschema", schema_id(event.kind)),
-        (CONTENT_TYPE, "application/json"),
-    ]
-    if event.subject:
-        pairs.insert(4, ("ce_subject", event.subject))
-    return tuple((name, value.encode()) for name, value in pairs)
+    subject = (("ce_subject", event.subject.encode()),) if event.subject else ()
+    return (
+        _VERSION,
+        ("ce_id", event.id.encode()),
+        *_origin(event.provider, event.endpoint, event.type),
+        *subject,
+        ("ce_time", (event.occurred_at or event.received_at).encode()),
+        *_form(event.kind),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _origin(provider: str, endpoint: str, type_: str) -> Headers:
+    """Alike for all events of an endpoint and a type, so they are written once."""
+    source = f"/hookmill/{provider}/{endpoint}".encode()
+    return ("ce_source", source), ("ce_type", f"hookmill.{type_}".encode())
+
+
+@cache
+def _form(kind: str) -> Headers:
+    return ("ce_dataschema", schema_id(kind).encode()), (CONTENT_TYPE, b"application/json")

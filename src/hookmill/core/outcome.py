@@ -5,7 +5,7 @@ import msgspec
 from hookmill.core.record import Output
 
 
-class Forward(msgspec.Struct, frozen=True):
+class Forward(msgspec.Struct, frozen=True, gc=False):
     """Write `outputs`, and `state` (key to new value) to the store and its changelog."""
 
     outputs: tuple[Output, ...]

@@ -7,7 +7,7 @@ import msgspec
 Headers = tuple[tuple[str, bytes], ...]
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record read from a topic. `timestamp_ms` is the broker's append time."""
 
     topic: str
@@ -20,13 +20,11 @@ class Record(msgspec.Struct, frozen=True):
 
     def header(self, name: str) -> str | None:
         """The last header of that name as text (undecodable bytes replaced), or None."""
-        for key, value in reversed(self.headers):
-            if key == name:
-                return value.decode("utf-8", "replace")
-        return None
+        value = dict(self.headers).get(name)
+        return None if value is None else value.decode("utf-8", "replace")
 
 
-class Output(msgspec.Struct, frozen=True):
+class Output(msgspec.Struct, frozen=True, gc=False):
     """A record to be written to `topic` (its name without the namespace).
 
     It has no partition: whoever writes it uses the partition number of its input.
@@ -36,6 +34,13 @@ class Output(msgspec.Struct, frozen=True):
     key: bytes
     value: bytes | None
     headers: Headers = ()
+
+
+def with_header(headers: Headers, name: str, value: bytes) -> Headers:
+    """The headers with that one, in place of any of its name."""
+    if name in dict(headers):
+        headers = tuple(pair for pair in headers if pair[0] != name)
+    return (*headers, (name, value))
 
 
 def with_headers(headers: Headers, added: Sequence[tuple[str, str]]) -> Headers:

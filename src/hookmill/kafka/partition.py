@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from hookmill.core.record import Output, Record
+from hookmill.kafka.changelog import Entry
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
 from hookmill.kafka.producing import stop, write
 from hookmill.kafka.records import from_consumer
@@ -68,7 +69,7 @@ class Owner:
         """First and next offset of the changelog; after the fence nothing of it is open."""
         return await self._bounds(self._changelog)
 
-    async def read_changelog(self, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
+    async def read_changelog(self, start: int, end: int) -> AsyncIterator[Sequence[Entry]]:
         """The committed records of the changelog from `start` to before `end`."""
         if start >= end:
             return
@@ -89,9 +90,13 @@ class Owner:
                 patience.watch(position)
                 async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
                     found = await consumer.getmany(self._changelog, timeout_ms=200)
-                records = [from_consumer(each) for each in found.get(self._changelog, ())]
+                records = found.get(self._changelog, [])
                 if records:
-                    yield [each for each in records if each.offset < end]
+                    yield (
+                        records
+                        if records[-1].offset < end
+                        else [each for each in records if each.offset < end]
+                    )
                 elif position >= end:
                     return
         finally:

@@ -42,19 +42,22 @@ async def _write_topic(
     last_offset, sent = -1, 0
     while sent < len(outputs):
         batch, begin = producer.create_batch(), sent
-        while sent < len(outputs) and _append(batch, outputs[sent]):
-            sent += 1
+        sent = _fill(batch, outputs, begin)
         future = await producer.send_batch(batch, topic, partition=partition)
         metadata = await future
         last_offset = metadata.offset + (sent - begin) - 1
     return last_offset
 
 
-def _append(batch: Any, output: Output) -> bool:
-    added = batch.append(
-        timestamp=None, key=output.key, value=output.value, headers=list(output.headers)
-    )
-    return added is not None
+def _fill(batch: Any, outputs: Sequence[Output], begin: int) -> int:
+    """Put them into the batch from `begin` on until it is full; returns the first left out."""
+    append = batch.append
+    for index in range(begin, len(outputs)):
+        each = outputs[index]
+        headers = list(each.headers)  # the compiled builder takes no tuple
+        if append(timestamp=None, key=each.key, value=each.value, headers=headers) is None:
+            return index
+    return len(outputs)
 
 
 async def stop(producer: AIOKafkaProducer) -> None:

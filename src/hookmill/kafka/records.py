@@ -7,6 +7,11 @@ from hookmill.core.record import Record
 
 def from_consumer(record: Any) -> Record:
     """A consumer record as ours; a missing key or value reads as empty bytes."""
+    headers = record.headers
+    for _, value in headers:
+        if value is None:
+            headers = tuple((name, each or b"") for name, each in headers)
+            break
     return Record(
         record.topic,
         record.partition,
@@ -14,5 +19,5 @@ def from_consumer(record: Any) -> Record:
         record.timestamp,
         record.key or b"",
         record.value or b"",
-        tuple((name, value or b"") for name, value in record.headers),
+        headers,
     )

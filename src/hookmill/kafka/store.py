@@ -4,11 +4,14 @@ import contextlib
 import fcntl
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import msgspec
-from rocksdict import Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import Rdict, WriteBatch, WriteOptions
+
+from hookmill.kafka.memory import Memory
 
 Changes = Sequence[tuple[bytes, bytes | None]]
 """Keys and their new values; None deletes."""
@@ -16,11 +19,13 @@ Changes = Sequence[tuple[bytes, bytes | None]]
 
 class Bookmark(msgspec.Struct, frozen=True):
     """What the store knows of its changelog: the offset of the last record it holds, the
-    changelog's incarnation (a new one for every changelog made anew), the next input offset."""
+    changelog's incarnation (a new one for every changelog made anew), the next input offset; and
+    up to which key it was last looked through for what has expired."""
 
     changelog_offset: int
     incarnation: str | None
     next_input_offset: int | None
+    swept: bytes = b""
 
 
 class Store(Protocol):
@@ -34,6 +39,9 @@ class Store(Protocol):
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and its value, for a store that is small."""
+
+    def after(self, key: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """So many keys behind that one and their values, in the order of the keys."""
 
     def write(self, changes: Changes, bookmark: Bookmark) -> None:
         """Apply the changes and move the bookmark, all or nothing."""
@@ -56,8 +64,9 @@ class RocksStore:
     a damaged one anew, before it answers.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory: Memory | None = None) -> None:
         self._folder = folder
+        self._memory = memory or Memory()
         self._db: Any = self._open()
         self._failed = self._damaged = False
 
@@ -87,6 +96,12 @@ class RocksStore:
             for key, value in self._db.items():
                 if key != _BOOKMARK_KEY:
                     yield key, value
+
+    def after(self, key: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """So many keys behind that one and their values, in the order of the keys."""
+        with self._watched():
+            found = list(islice(self._db.items(from_key=key), count + 2))
+        return [pair for pair in found if pair[0] not in (key, _BOOKMARK_KEY)][:count]
 
     def write(self, changes: Changes, bookmark: Bookmark) -> None:
         """Apply the changes and move the bookmark in one write batch."""
@@ -133,23 +148,13 @@ class RocksStore:
     def _open(self) -> Rdict:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return Rdict(str(self._folder), _options())
+            return Rdict(str(self._folder), self._memory.options())
         except Exception as error:
             if "lock hold" in str(error):  # by ourselves, elsewhere in this process
                 raise
             # The instance's lock is ours, so nobody else has it open: it is damaged.
             shutil.rmtree(self._folder, ignore_errors=True)
-            return Rdict(str(self._folder), _options())
-
-
-def _options() -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(16 * 1024 * 1024)
-    options.set_max_write_buffer_number(2)
-    options.set_keep_log_file_num(2)
-    options.set_max_open_files(128)
-    return options
+            return Rdict(str(self._folder), self._memory.options())
 
 
 class InstanceLock:

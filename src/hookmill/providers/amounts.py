@@ -64,6 +64,8 @@ def money(
 
 def shifted(figure: Any, places: int, *, as_text: bool = True) -> int | None:
     """The figure times ten to the power of `places`, if that is whole and not negative."""
+    if isinstance(figure, int) and not isinstance(figure, bool) and places >= 0:
+        return whole_units(figure * 10**places)
     if isinstance(figure, str) and not (as_text and _FIGURE_IN_TEXT.fullmatch(figure)):
         return None
     match = _FIGURE.fullmatch(figure_text(figure) or "")

@@ -72,6 +72,8 @@ class DeclaredPack(Pack):
             for name, each in declaration.options.items()
             if each.required
         }
+        words = {word for row in declaration.rows for word in several(row.word)}
+        self._rows_by_word = {word: _rows_named(word, declaration) for word in words}
         self._shapes = {
             name: settled(shape, declaration.default) for name, shape in declaration.shapes.items()
         }
@@ -144,15 +146,18 @@ class DeclaredPack(Pack):
         source = Source(body, headers=listed, options=options, fields=item, outer=envelope)
         word = source.first(self.declaration.word)
         found, row = 0, None
-        for number, each in enumerate(self.declaration.rows, start=1):
-            status = self._status(each, source)
-            if _named(word or "", each.word) and _fits(each, status, source):
+        for number, each in self._rows_of(word or ""):
+            if _fits(each, self._status(each, source), source):
                 found, row = number, each
                 break
         shape = self._shape(row)
         status = source.first(shape.status or ())
         source.values = {"word": word or "", "status": status or ""}
         return Told(source, word, status, found, row, shape)
+
+    def _rows_of(self, word: str) -> Sequence[tuple[int, Row]]:
+        """The rows of that word with their numbers; words that the pack names are looked up."""
+        return self._rows_by_word.get(word) or _rows_named(word, self.declaration)
 
     def _status(self, row: Row, source: Source) -> str | None:
         return source.first(self._shape(row).status or ()) if row.status else None
@@ -267,6 +272,14 @@ def exponent_in(shape: Shape) -> Callable[[str], int | None]:
         return exponent_of(currency) if places is None else places
 
     return exponent
+
+
+def _rows_named(word: str, declaration: Declaration) -> list[tuple[int, Row]]:
+    return [
+        (number, row)
+        for number, row in enumerate(declaration.rows, start=1)
+        if _named(word, row.word)
+    ]
 
 
 def _named(word: str, names: str | tuple[str, ...]) -> bool:

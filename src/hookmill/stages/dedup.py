@@ -6,13 +6,15 @@ from typing import Final, Literal
 import msgspec
 
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
-from hookmill.core.record import Output, Record, with_headers
+from hookmill.core.record import Output, Record, with_header
 from hookmill.stages import headers
 
 SEEN_VERSION: Final = 1
+MARGIN_MS = 7 * 86_400_000
+"""How long a sighting is kept beyond its window, at most."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """The first sighting: the broker's append time, and where in `webhooks-raw` it lies."""
 
     time_ms: int
@@ -21,7 +23,7 @@ class Seen(msgspec.Struct, frozen=True):
     v: Literal[1] = SEEN_VERSION
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class Sighting(msgspec.Struct, frozen=True, gc=False):
     """A raw record and the key that makes it the same event as another."""
 
     record: Record
@@ -49,23 +51,30 @@ class Dedup:
         self, windows_secs: Mapping[str, int], *, default_window_secs: int, to: str
     ) -> None:
         self._to = to
-        self._windows_secs = windows_secs
-        self._default_window_secs = default_window_secs
+        self._windows_ms = {name.encode(): 1000 * each for name, each in windows_secs.items()}
+        self._default_window_ms = 1000 * default_window_secs
 
     def read(self, record: Record) -> Sighting:
         """Find the record's dedup key in its headers."""
-        endpoint = record.header(headers.ENDPOINT)
-        event_id = record.header(headers.EVENT_ID)
+        named = dict(record.headers)
+        endpoint, event_id = named.get(headers.ENDPOINT), named.get(headers.EVENT_ID)
         if not endpoint or not event_id:
             return Sighting(record, None, 0)
-        window_secs = self._windows_secs.get(endpoint, self._default_window_secs)
-        return Sighting(record, headers.dedup_key(record), window_secs * 1000)
+        window_ms = self._windows_ms.get(endpoint, self._default_window_ms)
+        return Sighting(record, headers.dedup_key_in(named), window_ms)
+
+    def forgets(self, key: bytes, value: bytes, now_ms: int) -> bool:
+        """Whether the sighting is older than its endpoint's window, and as much again, at most a
+        week: a broker's clock that is behind another's, or a window made longer, harms nothing."""
+        window_ms = self._windows_ms.get(key.partition(b"|")[0], self._default_window_ms)
+        return now_ms - decode_seen(value).time_ms > window_ms + min(window_ms, MARGIN_MS)
 
     def decide(self, task: Sighting, state: Mapping[bytes, bytes]) -> Outcome:
         """Drop what was seen within the window, measured on the broker's append time."""
         if task.key is None:
             return DeadLetter("no_identity", "the record lacks hm-endpoint or hm-event-id")
-        first_seen = decode_seen(state[task.key]) if task.key in state else None
+        kept = state.get(task.key)
+        first_seen = None if kept is None else decode_seen(kept)
         return decide(task, first_seen=first_seen, to=self._to)
 
 
@@ -80,12 +89,13 @@ def decide(task: Sighting, *, first_seen: Seen | None, to: str) -> Outcome:
         age_ms = record.timestamp_ms - first_seen.time_ms
         if age_ms <= task.window_ms:
             return Duplicate("duplicate", age_ms=age_ms)
-    raw_offset = (headers.RAW_OFFSET, str(record.offset))
-    forwarded = Output(to, record.key, record.value, with_headers(record.headers, [raw_offset]))
+    kept = with_header(record.headers, headers.RAW_OFFSET, b"%d" % record.offset)
+    forwarded = Output(to, record.key, record.value, kept)
     seen = Seen(record.timestamp_ms, record.partition, record.offset)
-    return Forward((forwarded,), state=((task.key, msgspec.json.encode(seen)),))
+    return Forward((forwarded,), state=((task.key, _ENCODER.encode(seen)),))
 
 
+_ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Seen)
 
 

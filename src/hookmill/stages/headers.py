@@ -1,5 +1,6 @@
 """The headers that records carry through hookmill, named once, and the key they make."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -54,11 +55,19 @@ def trace(traceparent: str | None) -> dict[str, str]:
     return {"trace": parts[1]} if len(parts) == 4 and len(parts[1]) == 32 else {}
 
 
+_SIGNED = msgspec.json.Decoder(dict[str, Any])
+
+
 def kept_headers(record: Record) -> dict[str, list[str]]:
     """The delivery's own headers that were kept as evidence, by lower-case name."""
+    return kept_headers_in(dict(record.headers))
+
+
+def kept_headers_in(named: Mapping[str, bytes]) -> dict[str, list[str]]:
+    """The same, of headers by name."""
     try:
-        kept = msgspec.json.decode(record.header(SIGNED) or "{}", type=dict[str, Any])
-    except msgspec.MsgspecError:
+        kept = _SIGNED.decode(named.get(SIGNED) or b"{}")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return {}
     return {name: values for name, values in kept.items() if isinstance(values, list)}
 
@@ -68,4 +77,9 @@ def dedup_key(record: Record) -> bytes:
 
     Its parts were escaped and bounded by the ingress when it wrote them.
     """
-    return "|".join(record.header(name) or "" for name in (ENDPOINT, EVENT_ID, EVENT_TYPE)).encode()
+    return dedup_key_in(dict(record.headers))
+
+
+def dedup_key_in(named: Mapping[str, bytes]) -> bytes:
+    """The same, of headers by name."""
+    return b"|".join([named.get(name, b"") for name in (ENDPOINT, EVENT_ID, EVENT_TYPE)])

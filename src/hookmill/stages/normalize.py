@@ -22,41 +22,37 @@ _CARRIED = (
 )  # fmt: skip
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """What the pack read in a record, or why it is to be set aside."""
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """What the pack read in a record, or why it is to be set aside.
+
+    `named` are the record's headers by name; `state_keys` the keys of the resources that the event
+    says something of, one for each of the draft's changes.
+    """
 
     record: Record
+    named: Mapping[str, bytes]
     endpoint: Endpoint | None = None
     draft: Draft | None = None
+    mode: str = "unknown"
+    state_keys: tuple[bytes, ...] = ()
     unusable: DeadLetter | None = None
 
-    @property
-    def mode(self) -> str:
-        """The provider's word for live or test, else the endpoint's, else `unknown`.
 
-        A word that is not signed makes nothing of a test endpoint live.
-        """
-        assert self.endpoint is not None
-        assert self.draft is not None
-        if self.endpoint.mode == "test" and not self.endpoint.pack.proves_mode:
-            return "test"
-        return self.draft.mode or self.endpoint.mode or "unknown"
+def mode_of(draft: Draft, endpoint: Endpoint) -> str:
+    """The provider's word for live or test, else the endpoint's, else `unknown`.
 
-    @property
-    def state_keys(self) -> tuple[bytes, ...]:
-        """The keys of the resources the event says something of."""
-        return tuple(self.key(change) for change in self.draft.changes) if self.draft else ()
-
-    def key(self, change: Change) -> bytes:
-        """Under what the state of the changed resource is kept."""
-        assert self.endpoint is not None
-        return resource_key(self.endpoint.name, self.mode, change.kind, change.resource_id)
+    A word that is not signed makes nothing of a test endpoint live.
+    """
+    if endpoint.mode == "test" and not endpoint.pack.proves_mode:
+        return "test"
+    return draft.mode or endpoint.mode or "unknown"
 
 
 class Normalize:
     """The stage, knowing every endpoint; `raw_topic` is what events name as their origin."""
 
     name = "normalize"
+    forgets = None
 
     def __init__(self, endpoints: Mapping[str, Endpoint], *, raw_topic: str, to: str) -> None:
         self._endpoints = endpoints
@@ -65,38 +61,47 @@ class Normalize:
 
     def read(self, record: Record) -> Reading:
         """Let the endpoint's pack read the exact body."""
-        name = record.header(headers.ENDPOINT)
+        named = dict(record.headers)
+        name = _text(named, headers.ENDPOINT)
         endpoint = self._endpoints.get(name or "")
         if endpoint is None:
             detail = f"endpoint '{name}' is not configured; configure it again, then redrive"
-            return Reading(record, unusable=DeadLetter("unknown_endpoint", detail))
+            return Reading(record, named, unusable=DeadLetter("unknown_endpoint", detail))
         try:
-            draft = endpoint.pack.normalize(
-                record.value, endpoint.options, headers.kept_headers(record)
-            )
+            kept = headers.kept_headers_in(named)
+            draft = endpoint.pack.normalize(record.value, endpoint.options, kept)
         except UnparseableBody as error:
-            return Reading(record, endpoint, unusable=DeadLetter("unparseable_body", str(error)))
-        return Reading(record, endpoint, draft)
+            return Reading(record, named, unusable=DeadLetter("unparseable_body", str(error)))
+        mode = mode_of(draft, endpoint)
+        keys = [
+            resource_key(endpoint.name, mode, each.kind, each.resource_id) for each in draft.changes
+        ]
+        return Reading(record, named, endpoint, draft, mode, tuple(keys))
 
     def decide(self, task: Reading, state: Mapping[bytes, bytes]) -> Outcome:
         """Merge the event into its resources and forward it in our language."""
         if task.unusable is not None:
             return task.unusable
-        event_id = task.record.header(headers.EVENT_ID) or ""
+        assert task.draft is not None
+        event_id = _text(task.named, headers.EVENT_ID) or ""
         merged = [
-            (change, key, _merge(state.get(key), change, event_id))
-            for change, key in zip(_changes(task), task.state_keys, strict=True)
+            _merge(state.get(key), change, event_id)
+            for change, key in zip(task.draft.changes, task.state_keys, strict=True)
         ]
         event = self._event(task, merged[0] if merged else None)
-        output = Output(self._to, task.record.key, encode(event), _headers(event, task.record))
-        return Forward((output,), state=tuple((key, encode_state(m.state)) for _, key, m in merged))
+        output = Output(self._to, task.record.key, encode(event), _headers(event, task.named))
+        kept = [
+            (key, encode_state(each.state))
+            for key, each in zip(task.state_keys, merged, strict=True)
+        ]
+        return Forward((output,), state=tuple(kept))
 
-    def _event(self, task: Reading, own: tuple[Change, bytes, Merged] | None) -> Event:
+    def _event(self, task: Reading, own: Merged | None) -> Event:
         record, endpoint, draft = task.record, task.endpoint, task.draft
         assert endpoint is not None
         assert draft is not None
         return Event(
-            id=normalized_id(headers.dedup_key(record)),
+            id=normalized_id(headers.dedup_key_in(task.named)),
             type=f"{draft.kind}.{draft.status}",
             kind=draft.kind,
             status=draft.status,
@@ -104,9 +109,9 @@ class Normalize:
             provider=endpoint.pack.name,
             mode=task.mode,  # type: ignore[arg-type]  # checked where it is configured
             occurred_at=draft.occurred_at,
-            received_at=_received_at(record),
+            received_at=_received_at(task),
             subject=draft.subject,
-            resource=_resource(own) if own else None,
+            resource=_resource(draft.changes[0], own) if own else None,
             amount=draft.amount,
             amount_paid=draft.amount_paid,
             amount_refunded=draft.amount_refunded,
@@ -115,25 +120,25 @@ class Normalize:
             failure=draft.failure,
             metadata=draft.metadata,
             provider_event=draft.provider_event,
-            late=own[2].late if own else False,
-            raw=self._raw(record),
+            late=own.late if own else False,
+            raw=self._raw(record, task.named),
         )
 
-    def _raw(self, record: Record) -> Raw:
-        offset = int(record.header(headers.RAW_OFFSET) or -1)
+    def _raw(self, record: Record, named: Mapping[str, bytes]) -> Raw:
+        offset = int(named.get(headers.RAW_OFFSET) or -1)
         return Raw(self._raw_topic, record.partition, offset, body_hash(record.value))
 
 
-def _changes(task: Reading) -> tuple[Change, ...]:
-    return task.draft.changes if task.draft else ()
+def _text(named: Mapping[str, bytes], name: str) -> str | None:
+    value = named.get(name)
+    return None if value is None else value.decode("utf-8", "replace")
 
 
 def _merge(kept: bytes | None, change: Change, event_id: str) -> Merged:
     return merge(None if kept is None else decode_state(kept), change, event_id)
 
 
-def _resource(own: tuple[Change, bytes, Merged]) -> Resource:
-    change, _, merged = own
+def _resource(change: Change, merged: Merged) -> Resource:
     state = merged.state
     return Resource(
         change.kind,  # type: ignore[arg-type]  # packs use the words of core.event.Kind
@@ -144,13 +149,13 @@ def _resource(own: tuple[Change, bytes, Merged]) -> Resource:
     )
 
 
-def _received_at(record: Record) -> str:
-    received_us = int(record.header(headers.RECEIVED_AT) or record.timestamp_ms * 1000)
+def _received_at(task: Reading) -> str:
+    received_us = int(task.named.get(headers.RECEIVED_AT) or task.record.timestamp_ms * 1000)
     text = from_epoch_us(received_us)
     assert text is not None
     return text
 
 
-def _headers(event: Event, record: Record) -> Headers:
-    carried = tuple(pair for pair in record.headers if pair[0] in _CARRIED)
-    return cloudevents.headers(event) + carried
+def _headers(event: Event, named: Mapping[str, bytes]) -> Headers:
+    carried = [(name, named[name]) for name in _CARRIED if name in named]
+    return (*cloudevents.headers(event), *carried)

@@ -100,6 +100,7 @@ class Route:
     """The stage: `kind_topics` by kind, the rules, and the queue of each handler."""
 
     name = "route"
+    forgets = None
 
     def __init__(
         self, rules: Sequence[Rule], *, kind_topics: Mapping[str, str], queues: Mapping[str, str]

@@ -1,6 +1,6 @@
 """What a stage is: two pure steps, so that the engine can look up a whole batch at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from hookmill.core.outcome import Outcome
@@ -22,6 +22,11 @@ class Stage(Protocol[T]):
     """A pure, synchronous decision. Neither step may look at a clock, a network or a disk."""
 
     name: str
+
+    @property
+    def forgets(self) -> Callable[[bytes, bytes, int], bool] | None:
+        """Whether a key with that value can matter no more at that append time (epoch
+        milliseconds); None where state stays."""
 
     def read(self, record: Record) -> T:
         """Make sense of the record, without any state."""

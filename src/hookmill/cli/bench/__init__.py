@@ -2,7 +2,7 @@
 
 import typer
 
-from hookmill.cli.bench import chain, ingress, verify
+from hookmill.cli.bench import chain, ingress, stages, verify
 
 app = typer.Typer(
     name="bench",
@@ -14,5 +14,8 @@ app = typer.Typer(
 )
 
 app.command("ingress")(ingress.ingress)
+app.command("dedup")(stages.dedup)
+app.command("normalize")(stages.normalize)
+app.command("route")(stages.route)
 app.command("chain")(chain.command)
 app.command("verify")(verify.verify)

@@ -87,6 +87,8 @@ class Source:
 
     def value(self, part: Part) -> Any:
         """What stands there, None where it is absent or, of a header, sent twice."""
+        if part.kind == "field":  # nearly every fact of an event
+            return pointed(self.fields, part.name)
         match part.kind:
             case "text":
                 return part.name
@@ -96,8 +98,6 @@ class Source:
                 return hashlib.sha256(self.body).hexdigest()
             case "crc32":
                 return str(zlib.crc32(self.body))
-            case "field":
-                return pointed(self.fields, part.name)
             case "outer":
                 return pointed(self._outer or self.fields, part.name)
             case "header":
@@ -118,27 +118,29 @@ class Source:
 
         Of a bare expression only a text or a whole number is one, as in every id.
         """
-        parts = groups(expression)
+        bare = _bare(expression)
         try:
-            if len(parts) == 1 and len(parts[0][1]) == 1 and parts[0][1][0].kind != "text":
-                return as_text(self.value(parts[0][1][0]))
+            if bare is not None:
+                return as_text(self.value(bare))
             return render(expression, self).decode("utf-8", "surrogateescape") or None
         except (Missing, UnparseableBody, UnicodeEncodeError):
             return None
 
     def first(self, expressions: str | tuple[str, ...]) -> str | None:
         """The first of several that gives something."""
-        for each in several(expressions):
-            found = self.text(each)
+        for each, steps in _compiled(expressions):
+            found = self.text(each) if steps is None else as_text(self._at(steps))
             if found is not None:
                 return found
         return None
 
     def first_value(self, expressions: str | tuple[str, ...]) -> Any:
         """The first of several that is there, as it is: an object, a number, a text."""
-        for each in several(expressions):
-            if "{" in each:
-                found: Any = self.text(each)
+        for each, steps in _compiled(expressions):
+            if steps is not None:
+                found: Any = self._at(steps)
+            elif "{" in each:
+                found = self.text(each)
             else:
                 try:
                     found = self.value(expression_part(each))
@@ -147,6 +149,13 @@ class Source:
             if found is not None:
                 return found
         return None
+
+    def _at(self, steps: tuple[str, ...]) -> Any:
+        """What a pointer means in the body; None in a body that is no JSON."""
+        try:
+            return _walked(self.fields, steps)
+        except UnparseableBody:
+            return None
 
 
 def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -186,8 +195,11 @@ def text_of(value: Any) -> str | None:
 
 def pointed(value: Any, pointer: str) -> Any:
     """What a JSON pointer means in a parsed value, None where there is nothing."""
-    for step in pointer.split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
+    return _walked(value, _steps(pointer))
+
+
+def _walked(value: Any, steps: tuple[str, ...]) -> Any:
+    for key in steps:
         if isinstance(value, dict):
             value = value.get(key)
         elif isinstance(value, list) and key.isascii() and key.isdigit() and len(key) < 6:
@@ -195,6 +207,11 @@ def pointed(value: Any, pointer: str) -> Any:
         else:
             return None
     return value
+
+
+@lru_cache(maxsize=4096)
+def _steps(pointer: str) -> tuple[str, ...]:
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
 def form_values(text: str, name: str) -> list[str]:
@@ -233,11 +250,34 @@ def groups(template: str) -> tuple[Group, ...]:
     return tuple(group for group in found if group[1])
 
 
+@lru_cache(maxsize=4096)
+def _compiled(
+    expressions: str | tuple[str, ...],
+) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+    """The expressions, each with the steps of its pointer where it is a plain one: an event is read
+    by a dozen of them, and nearly all are."""
+    found = []
+    for each in several(expressions):
+        part = _bare(each)
+        found.append((each, _steps(part.name) if part and part.kind == "field" else None))
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _bare(expression: str) -> Part | None:
+    """The one part of an expression that is no template."""
+    found = groups(expression)
+    if len(found) != 1 or len(found[0][1]) != 1 or found[0][1][0].kind == "text":
+        return None
+    return found[0][1][0]
+
+
 def parts_of(template: str) -> Iterator[Part]:
     """Every expression in a template."""
     return (part for _, parts in groups(template) for part in parts if part.kind != "text")
 
 
+@lru_cache(maxsize=4096)
 def expression_part(expression: str) -> Part:
     """One expression; raises ValueError that lists what there is."""
     if expression.startswith("="):

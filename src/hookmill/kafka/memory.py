@@ -1,0 +1,43 @@
+"""How RocksDB is set up, and how much memory the stores of a process may take together.
+
+A process owns any number of partitions, each with a database of its own. One cache and one budget
+of write buffers for all of them make its memory a matter of the process and not of the group.
+"""
+
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, WriteBufferManager
+
+CACHE_BYTES = 16 * 1024 * 1024
+"""Blocks that were read. The system's page cache holds the rest of the files, compressed."""
+WRITE_BUFFERS_BYTES = 24 * 1024 * 1024
+"""What is written and in no table yet, all partitions together: what has to be read from the log
+of writes when the process starts again."""
+WRITE_BUFFER_BYTES = 8 * 1024 * 1024
+BLOOM_BITS = 10
+"""A key that was never seen is nearly always told without a look at any table: 1 % are not."""
+OPEN_FILES_MAX = 128
+FORMAT_VERSION = 5
+
+
+class Memory:
+    """What the stores of one process share."""
+
+    def __init__(self) -> None:
+        self._cache = Cache(CACHE_BYTES)
+        self._buffers = WriteBufferManager(WRITE_BUFFERS_BYTES, False)
+
+    def options(self) -> Options:
+        """How a store of this process is opened."""
+        tables = BlockBasedOptions()
+        tables.set_block_cache(self._cache)
+        tables.set_bloom_filter(BLOOM_BITS, False)
+        tables.set_format_version(FORMAT_VERSION)
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_block_based_table_factory(tables)
+        options.set_compression_type(DBCompressionType.lz4())
+        options.set_write_buffer_manager(self._buffers)
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        options.set_max_write_buffer_number(2)
+        options.set_keep_log_file_num(2)
+        options.set_max_open_files(OPEN_FILES_MAX)
+        return options
