@@ -119,7 +119,7 @@ class Ingress:
             response = answers.refused(Reason.MALFORMED_ENVELOPE)
             response.force_close()
         except Exception as error:  # a defect must not become a stack trace or a lost event
-            say("request_failed", endpoint=label, error=_place(error))
+            say("request_failed", endpoint=label, error=_place(error), **_delivery(error))
             outcome = "defect"
             response = answers.refused(Reason.BROKER_UNAVAILABLE)
         self._count(door, label, outcome, time.perf_counter() - began)
@@ -295,6 +295,17 @@ def _query(request: web.BaseRequest) -> str:
 
 def _headers(request: web.BaseRequest) -> tuple[tuple[str, str], ...]:
     return tuple((name.lower(), value) for name, value in request.headers.items())
+
+
+def _delivery(error: Exception) -> dict[str, object]:
+    """The delivery that met a defect, where it had an id already: whoever had it says so."""
+    trace = error.__traceback__
+    while trace is not None:
+        found = trace.tb_frame.f_locals.get("delivery_id")
+        if isinstance(found, str):
+            return {"delivery": found}
+        trace = trace.tb_next
+    return {}
 
 
 def _place(error: Exception) -> str:
