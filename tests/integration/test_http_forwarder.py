@@ -10,6 +10,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 from aiohttp import web
@@ -90,6 +91,19 @@ async def test_a_service_gets_the_event_signed(service: Service) -> None:
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"] == f"hookmill/{__version__}"
     assert "accept-encoding" not in request.headers
+    assert "traceparent" not in request.headers
+
+
+async def test_a_service_can_continue_the_trace(service: Service) -> None:
+    """It is handed what the handler was."""
+    traced = msgspec.structs.replace(
+        context(), traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    )
+    async with forwarding(service.url) as handler:
+        assert await handler.handle(event(), traced) is None
+    (request,) = service.received
+
+    assert request.headers["traceparent"] == traced.traceparent
 
 
 async def test_a_changed_body_does_not_verify(service: Service) -> None:

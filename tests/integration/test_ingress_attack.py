@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -337,6 +338,7 @@ async def test_a_defect_is_told_without_what_it_was_about(front: Front) -> None:
 
     assert told(answer) == (503, "broker_unavailable")
     assert line["error"].startswith("ValueError at test_ingress_attack.py:")
+    assert uuid.UUID(line["delivery"]).version == 7
     assert CARD not in str(said)
 
 

@@ -111,6 +111,8 @@ def test_a_delivery_is_one_trace_from_the_request_to_its_handler(
     assert [(each["delivery"], each["trace"]) for each in about_it] == [
         (said["delivery"], first.trace)
     ] * 2
+    [journey] = program.json("trace", said["delivery"])
+    assert journey["trace"] == first.trace
     for secret in (base64.b64encode(YOCO_KEY), YOCO_KEY, b"createdDate", b"checkoutId"):
         assert secret not in collector.bodies
 

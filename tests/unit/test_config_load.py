@@ -255,6 +255,14 @@ def test_everything_that_is_wrong_is_said_at_once(complaints: Callable[[str], li
             "kafka.sasl_username and sasl_password need security_protocol SASL_SSL",
         ),
         ('[kafka]\nssl_keyfile = "k"', "kafka.ssl_keyfile needs kafka.ssl_certfile"),
+        *(
+            (
+                f'[telemetry]\notlp_endpoint = "{address}"',
+                "telemetry.otlp_endpoint: an address such as http://127.0.0.1:4318 is needed, "
+                "without the path /v1/traces, which is added",
+            )
+            for address in ("localhost:4317", "http://c:4318/v1/traces", "http://me:secret@c:1")
+        ),
         (
             '[endpoints.a]\nprovider = "yoco"',
             "endpoints.a.secrets: at least one is needed, or nothing proves the sender",

@@ -6,7 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from hookmill.core.errors import UnsafeCluster
-from hookmill.kafka.topics import Difference, Found, Wanted, check_safety, compare, wanted
+from hookmill.kafka.topics import (
+    Difference,
+    Found,
+    Replication,
+    Wanted,
+    check_safety,
+    compare,
+    replication,
+    wanted,
+)
 from hookmill.pipeline import Names, Topic
 
 RAW = Topic("webhooks-raw", "ingress", 3_024_000_000, 1_310_720)
@@ -214,3 +223,16 @@ def test_every_weakness_is_told_at_once() -> None:
 
     assert str(refused.value).count("webhooks-raw") == 2
     assert str(refused.value).count("dedup-seen") == 1
+
+
+def test_replication_is_counted_by_what_is_lacking() -> None:
+    """A partition may lack a replica and yet take records; without a leader it takes none."""
+
+    def partition(leader: int, *in_sync: int) -> dict[str, Any]:
+        return {"leader": leader, "replicas": [1, 2, 3], "isr": list(in_sync)}
+
+    partitions = [partition(1, 1, 2, 3), partition(1, 1, 2), partition(2, 2), partition(-1)]
+
+    assert replication(partitions, 2) == Replication(
+        under_replicated=3, below_min_insync=2, offline=1
+    )

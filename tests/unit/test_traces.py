@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -18,11 +19,19 @@ from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioB
 from hookmill.config import options
 from hookmill.core.delivery import Delivery
 from hookmill.core.errors import Reason, Refused
-from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
+from hookmill.core.event import Event
+from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
 from hookmill.core.record import Output, Record
+from hookmill.handlers.api import Context
+from hookmill.handlers.handling import Handling
+from hookmill.handlers.lanes import Ending
+from hookmill.handlers.ports import Settings
+from hookmill.handlers.threads import FunctionHandler
+from hookmill.pipeline import HandlerTopics
 from hookmill.providers.endpoint import build
 from hookmill.stages import headers
 from hookmill.telemetry import otel, traces
+from support.receivers import context, event
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UNSAMPLED = PARENT[:-2] + "00"
@@ -181,10 +190,10 @@ def test_what_was_not_committed_is_no_span(seen: Seen) -> None:
     assert [span.status.is_ok for span in seen.spans] == [True, False]
 
 
-@pytest.mark.parametrize("context", [None, UNSAMPLED, "no trace", "", PARENT + "-more"])
-def test_a_record_that_is_not_traced_goes_on_as_it_is(seen: Seen, context: str | None) -> None:
+@pytest.mark.parametrize("carried", [None, UNSAMPLED, "no trace", "", PARENT + "-more"])
+def test_a_record_that_is_not_traced_goes_on_as_it_is(seen: Seen, carried: str | None) -> None:
     """The very same outcome, and no span."""
-    stage, source = seen.tracer.stage("dedup"), record(context)
+    stage, source = seen.tracer.stage("dedup"), record(carried)
     outcome = forward(source)
     [(_, after)] = stage.begin([(source, outcome)], 1)
     stage.end()
@@ -222,6 +231,55 @@ def test_an_attempt_at_what_is_not_sampled_hands_on_what_it_got(seen: Seen) -> N
 
     assert attempt.traceparent == UNSAMPLED
     assert seen.spans == ()
+
+
+def handling(answer: Any, tracer: traces.Tracer | None) -> tuple[Handling, list[Context]]:
+    """A handler that answers so, and the contexts that it was handed."""
+    contexts: list[Context] = []
+
+    def handle(event: Event, context: Context) -> Any:
+        contexts.append(context)
+        return answer
+
+    settings = Settings(
+        topics=HandlerTopics("x"), delays_secs=(30,), retry_topics=(), timeout_secs=5.0
+    )
+    quiet = Mock(crashes=lambda event_id: 0)
+    made = Handling(
+        settings, FunctionHandler(handle), journal=quiet, observer=quiet, now_us=lambda: 0,
+        clock=lambda: 0.0, tracer=tracer,
+    )  # fmt: skip
+    return made, contexts
+
+
+async def test_a_handler_is_handed_what_it_can_send_on(seen: Seen) -> None:
+    """Its own span where traces are on, else what the record carries."""
+    off, handed_off = handling(None, None)
+    on, handed_on = handling(Retry("no_stock"), seen.tracer)
+    assert await off.handle(record(), event()) == Ending()
+    ending = await on.handle(record(), event())
+    [span] = seen.spans
+
+    assert handed_off[0].traceparent == PARENT
+    assert handed_on[0].traceparent == otel.traceparent(trace.NonRecordingSpan(span.context))
+    assert ending.output is not None
+    assert dict(ending.output.headers)[headers.ATTEMPT_TRACE] == handed_on[0].traceparent.encode()
+    assert (span.attributes or {})["hookmill.outcome"] == "retried"
+
+
+async def test_a_function_in_a_thread_has_its_attempts_span(seen: Seen) -> None:
+    """Spans of a team's own become its children."""
+    own: list[int] = []
+
+    def handle(event: Event, context: Context) -> None:
+        own.append(trace.get_current_span().get_span_context().span_id)
+
+    function = FunctionHandler(handle)
+    with seen.tracer.attempt("handler-x", record(), 1):
+        await function.handle(event(), context())
+    [span] = seen.spans
+
+    assert own == [span.context.span_id]
 
 
 def test_an_attempt_that_is_cut_off_is_an_error(seen: Seen) -> None:

@@ -27,7 +27,7 @@ from hookmill.telemetry.logs import say
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """One delivery's way through hookmill."""
+    """One delivery's way through hookmill; `trace` is its trace id, where it is traced."""
 
     delivery: str
     endpoint: str | None
@@ -36,6 +36,7 @@ class Journey(msgspec.Struct, frozen=True):
     key: str
     normalized_id: str | None
     steps: list[Step]
+    trace: str | None = None
 
 
 async def run(setup: Setup, id: str, *, since: str, as_json: bool) -> bool:
@@ -94,6 +95,7 @@ class _Tracer:
             first.key.decode("utf-8", "replace"),
             event.id if event else None,
             steps,
+            trace=headers.trace(first.header(headers.TRACEPARENT)).get("trace"),
         )
 
     async def _follow(self, first: Record) -> list[Record]:
@@ -236,4 +238,6 @@ def _print(journey: Journey) -> None:
         for each in journey.steps
     ]  # fmt: skip
     print_table(("time", "after", "topic or group", "at", "what became of it"), rows, title)
-    print(f"event {journey.event_id}   normalized {journey.normalized_id}   key {journey.key}\n")
+    traced = f"   trace {journey.trace}" if journey.trace else ""
+    print(f"event {journey.event_id}   normalized {journey.normalized_id}   ", end="")
+    print(f"key {journey.key}{traced}\n")

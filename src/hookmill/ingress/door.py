@@ -71,7 +71,7 @@ def refusal(reason: Reason, door: Door | None) -> Said:
 
 def defect(error: Exception, label: str) -> Said:
     """The answer where something of ours is wrong; it is said where."""
-    say("request_failed", endpoint=label, error=_place(error))
+    say("request_failed", endpoint=label, error=_place(error), **_delivery(error))
     return answers.refused(Reason.BROKER_UNAVAILABLE)
 
 
@@ -83,6 +83,17 @@ def count(door: Door | None, label: str, outcome: str, seconds: float) -> None:
         catalog.REQUESTS.labels(label, outcome).inc()
     if door is not None:
         door.seconds.observe(seconds)
+
+
+def _delivery(error: Exception) -> dict[str, object]:
+    """The delivery that met a defect, where it had an id already: whoever had it says so."""
+    trace = error.__traceback__
+    while trace is not None:
+        found = trace.tb_frame.f_locals.get("delivery_id")
+        if isinstance(found, str):
+            return {"delivery": found}
+        trace = trace.tb_next
+    return {}
 
 
 def _place(error: Exception) -> str:

@@ -51,7 +51,9 @@ def ids(record: Record) -> dict[str, str | None]:
 
 def trace(traceparent: str | None) -> dict[str, str]:
     """The trace id in a `traceparent`, as a field of a log line; empty where there is none."""
-    parts = (traceparent or "").split("-")
+    if not traceparent:
+        return {}
+    parts = traceparent.split("-")
     return {"trace": parts[1]} if len(parts) == 4 and len(parts[1]) == 32 else {}
 
 
