@@ -32,7 +32,12 @@ from hookmill.cli import up as up_command
 from hookmill.cli import workers as workers_command
 from hookmill.cli.options import AdminPort, AsJson, ConfigPath, Instance
 from hookmill.cli.output import err
-from hookmill.cli.process import INTERRUPTED, interruptible, run
+from hookmill.cli.process import (
+    INTERRUPTED,
+    heed_sigterm_as_first_process,
+    interruptible,
+    run,
+)
 from hookmill.cli.setup import Setup, load_setup
 from hookmill.core.errors import ConfigurationError, HookmillError
 from hookmill.local.errors import BrokerError
@@ -53,6 +58,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the program; exit status 0 done, 1 failed, 2 wrong usage or configuration, 130 ^C."""
+    heed_sigterm_as_first_process()
     try:
         status = app(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
