@@ -342,7 +342,6 @@ def tail_command(
     interruptible(tail.run(setup, topic, from_start=from_start, count=count, as_json=as_json))
 
 
-app.command("scaling", rich_help_panel="Look after it")(scaling.scaling)
 app.add_typer(ledger.app, rich_help_panel="See inside")
 for group in (
     broker_commands.app,
@@ -354,3 +353,4 @@ for group in (
     schemas.app,
 ):
     app.add_typer(group, rich_help_panel="Look after it")
+app.command("scaling", rich_help_panel="Look after it")(scaling.scaling)
