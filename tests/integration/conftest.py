@@ -7,6 +7,7 @@ import pytest
 
 from hookmill.config import options
 from support.brokers import BrokerLog
+from support.engine import skip_without_engine
 from support.front import PARTITIONS, TOPICS, Front
 
 
@@ -27,3 +28,9 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
     """An HTTP client."""
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """A Docker engine; without one these tests are skipped at once."""
+    skip_without_engine()

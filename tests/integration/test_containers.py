@@ -1,16 +1,11 @@
 """hookmill's topics and a record on the official image of Apache Kafka, as compose runs it."""
 
-import contextlib
-import gc
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 import yaml
-from docker.errors import DockerException
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
@@ -26,7 +21,6 @@ pytestmark = [
 ]
 
 COMPOSE = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
-PING_SECS_MAX = 3
 START_SECS_MAX = 90
 PARTITIONS = 3
 
@@ -51,27 +45,6 @@ class KafkaContainer(DockerContainer):
         self.with_env("KAFKA_ADVERTISED_LISTENERS", f"INSIDE://kafka:19092,HOST://{self.server}")
         super().start()
         return self
-
-
-def why_no_engine() -> str | None:
-    """None where a Docker engine answers, else in a few words what came instead."""
-    try:
-        with contextlib.closing(docker.from_env(timeout=PING_SECS_MAX)) as client:
-            client.ping()
-    except (DockerException, OSError) as error:
-        return f"{error}"[:200]
-    return None
-
-
-@pytest.fixture(scope="module")
-def engine() -> None:
-    """A Docker engine; without one these tests are skipped at once."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        why = why_no_engine()
-        gc.collect()  # docker forgets to close a socket that did not connect
-    if why is not None:
-        pytest.skip(f"no Docker engine answers: {why}")
 
 
 @pytest.fixture(scope="module")

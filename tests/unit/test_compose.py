@@ -18,7 +18,15 @@ ROOT = Path(__file__).parents[2]
 CONFIGURATION = "./deploy/compose/hookmill.toml"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if name != "kafka"}
+BROKERS = {name: service for name, service in SERVICES.items() if name.startswith("kafka")}
+OURS = {name: service for name, service in SERVICES.items() if name not in BROKERS}
+OBSERVING: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose/observability.yml").read_text())
+THREE = dict(
+    line.split("=", 1)
+    for line in (ROOT / "deploy/compose/three-brokers.env").read_text().splitlines()
+    if not line.startswith("#")
+)
+VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 RUNNING = {name: service for name, service in OURS.items() if name != "topics"}
 
 
@@ -48,6 +56,7 @@ def test_each_stage_and_handler_of_the_configuration_has_a_service(setup: Setup)
     expected = {
         "topics": ["topics", "apply"],
         "ingress": ["ingress"],
+        "monitor": ["monitor"],
         **{name: ["stage", name] for name in STAGES},
         **{f"handler-{name}": ["handle", name] for name in setup.config.handlers},
     }
@@ -70,18 +79,22 @@ def test_each_process_is_asked_at_the_private_port_that_it_serves(name: str, set
     service = RUNNING[name]
     port = options_of(service).get("admin_port", setup.config.ingress.admin_port)
 
-    assert f"http://127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
+    assert service["environment"]["HOOKMILL_HEALTH_URL"] == f"http://127.0.0.1:{port}/readyz"
+    assert "test" not in service["healthcheck"]  # the image's own
     assert service["environment"]["HOOKMILL_INGRESS__ADMIN_HOST"] == "0.0.0.0"
 
 
-def test_members_and_their_state_outlive_their_containers(setup: Setup) -> None:
-    """A member's host, instance and state volume stay the same, and are nobody else's."""
-    volumes = {name: service["volumes"][-1] for name, service in RUNNING.items()}
+def test_members_can_be_scaled_and_their_state_outlives_them(setup: Setup) -> None:
+    """Nothing that a second container of a service could not have, too: `--scale` works.
 
-    assert {name: name for name in RUNNING} == {n: s["hostname"] for n, s in RUNNING.items()}
-    assert {name: f"{name}-state:{setup.config.local.dir}" for name in RUNNING} == volumes
-    assert {volume.split(":")[0] for volume in volumes.values()} <= set(COMPOSE["volumes"])
-    assert all(options_of(RUNNING[name])["instance"] for name in RUNNING if name != "ingress")
+    The state is the service's: each member takes the lowest number that is free, and its folder.
+    """
+    for name, service in RUNNING.items():
+        assert not {"hostname", "container_name", "deploy", "scale"} & set(service), name
+        assert f"{name}-state:{setup.config.local.dir}" == service["volumes"][-1]
+        assert f"{name}-state" in COMPOSE["volumes"]
+        assert options_of(service).get("instance") is None
+    assert SERVICES["ingress"]["ports"] == ["127.0.0.1:${INGRESS_PORT:-8080}:8080"]
 
 
 def test_every_process_has_the_same_configuration() -> None:
@@ -122,17 +135,26 @@ def test_processes_wait_for_their_topics() -> None:
     """First Kafka is healthy, then the topics are made, then everything else starts."""
     expected = {"topics": {"condition": "service_completed_successfully"}}
 
-    assert SERVICES["topics"]["depends_on"] == {"kafka": {"condition": "service_healthy"}}
+    healthy = {"condition": "service_healthy"}
+    others = {name: {**healthy, "required": False} for name in BROKERS if name != "kafka"}
+    assert SERVICES["topics"]["depends_on"] == {"kafka": healthy, **others}
     assert all(service["depends_on"] == expected for service in RUNNING.values())
 
 
 def test_only_this_machine_reaches_the_published_ports(setup: Setup) -> None:
-    """Two are published, on the loopback address; private ports are not."""
-    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    inside = {int(port.rsplit(":", 1)[1]) for port in published}
+    """On the loopback address, each at a port of its own; private ports are not published."""
+    every = [*SERVICES.values(), *OBSERVING["services"].values()]
+    published = [port for service in every for port in service.get("ports", ())]
+    inside = {
+        int(port.rsplit(":", 1)[1])
+        for service in SERVICES.values()
+        for port in service.get("ports", ())
+    }
+    outside = [port.split(":-")[1].split("}")[0] for port in published]
 
     assert all(port.startswith("127.0.0.1:") for port in published)
     assert {setup.config.ingress.port, 9092} == inside
+    assert len(set(outside)) == len(outside)
 
 
 def test_the_container_runs_the_kafka_of_the_local_broker() -> None:
@@ -140,29 +162,97 @@ def test_the_container_runs_the_kafka_of_the_local_broker() -> None:
     pom = ElementTree.parse(jars.POM).getroot()
     version = next(each.text for each in pom.iter() if each.tag.endswith("}kafka.version"))
 
-    assert f"apache/kafka:{version}" == SERVICES["kafka"]["image"]
+    assert {f"apache/kafka:{version}"} == {each["image"] for each in BROKERS.values()}
     assert version == jars.KAFKA_VERSION
 
 
-def test_one_node_promises_no_more_than_one_copy(setup: Setup) -> None:
-    """Replication of our topics and of Kafka's own is what the one node can give."""
-    kafka = SERVICES["kafka"]["environment"]
-    copies = {name: value for name, value in kafka.items() if "REPLICATION_FACTOR" in name}
+def given(text: str, chosen: dict[str, str]) -> str:
+    """The text as compose reads it: each variable's value, or what stands behind `:-`."""
+    return VARIABLE.sub(lambda found: chosen.get(found[1]) or found[2], text)
 
-    assert setup.config.kafka.replication_factor == 1
-    assert set(copies.values()) == {"1"}
-    assert set(setup.config.kafka.bootstrap_servers) == {
-        address.removeprefix("INSIDE://")
-        for address in kafka["KAFKA_ADVERTISED_LISTENERS"].split(",")
-        if address.startswith("INSIDE://")
+
+def with_profile(profile: str | None, chosen: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The environment of each broker that then runs."""
+    return {
+        name: {key: given(value, chosen) for key, value in service["environment"].items()}
+        for name, service in BROKERS.items()
+        if profile in service.get("profiles", [profile])
     }
 
 
-def test_every_image_of_ours_is_built_from_the_one_dockerfile() -> None:
-    """It ends as an ordinary user, with hookmill as its program and SIGTERM to stop it."""
-    lines = (ROOT / "deploy/Dockerfile").read_text().splitlines()
-    user = next(line for line in reversed(lines) if line.startswith("USER "))
+def controllers(environ: dict[str, str]) -> set[str]:
+    """The ids of the nodes that vote."""
+    return {each.split("@")[0] for each in environ["KAFKA_CONTROLLER_QUORUM_VOTERS"].split(",")}
 
+
+@pytest.mark.parametrize(
+    ("profile", "chosen", "copies"),
+    [(None, {}, 1), ("three-brokers", {}, 1), ("three-brokers", THREE, 3)],
+    ids=["one", "three-one-copy", "three"],
+)
+def test_as_many_copies_are_promised_as_there_are_brokers_for(
+    profile: str | None, chosen: dict[str, str], copies: int, setup: Setup
+) -> None:
+    """Of our topics and of Kafka's own; a node that votes has the listener for it, others none."""
+    brokers = with_profile(profile, chosen)
+    ours = {key: given(value, chosen) for key, value in RUNNING["dedup"]["environment"].items()}
+    addresses = {
+        each.removeprefix("INSIDE://")
+        for environ in brokers.values()
+        for each in environ["KAFKA_ADVERTISED_LISTENERS"].split(",")
+        if each.startswith("INSIDE://")
+    }
+
+    assert int(ours["HOOKMILL_KAFKA__REPLICATION_FACTOR"]) == copies <= len(brokers)
+    assert set(ours["HOOKMILL_KAFKA__BOOTSTRAP_SERVERS"].split(",")) <= addresses
+    assert {str(number) for number in range(1, len(brokers) + 1)} == {
+        environ["KAFKA_NODE_ID"] for environ in brokers.values()
+    }
+    for environ in brokers.values():
+        votes = environ["KAFKA_NODE_ID"] in controllers(environ)
+        assert ("controller" in environ["KAFKA_PROCESS_ROLES"]) == votes
+        assert ("CONTROLLER://" in environ["KAFKA_LISTENERS"]) == votes
+        assert {v for k, v in environ.items() if "REPLICATION_FACTOR" in k} == {str(copies)}
+        in_sync = {value for key, value in environ.items() if key.endswith("MIN_ISR")}
+        assert in_sync == {str(max(1, copies - 1))}
+
+
+def test_the_file_for_three_brokers_chooses_all_that_it_must() -> None:
+    """Every variable of the brokers; a project of its own keeps the volumes of one node apart."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    known = {found[1] for found in VARIABLE.finditer(text)} | {
+        "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME",
+    }  # fmt: skip
+    ports = {name for name in known if name.endswith("PORT") or "PORT_" in name}
+
+    assert set(THREE) <= known
+    assert {name for name in known if name.startswith(("KAFKA", "COMPOSE"))} - ports == set(THREE)
+    assert THREE["COMPOSE_PROFILES"] in BROKERS["kafka-2"]["profiles"]
+    assert THREE["COMPOSE_PROJECT_NAME"] != COMPOSE["name"]
+
+
+def test_prometheus_and_grafana_come_with_their_profile_only() -> None:
+    """In a file that is included; what they mount is there."""
+    assert COMPOSE["include"] == ["deploy/compose/observability.yml"]
+    assert set(OBSERVING["services"]) == {"prometheus", "grafana"}
+    for service in OBSERVING["services"].values():
+        assert service["profiles"] == ["observability"]
+        assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", service["image"])
+
+
+@pytest.mark.parametrize("name", [*SERVICES, *OBSERVING["services"]])
+def test_what_is_mounted_is_there(name: str) -> None:
+    """A path that is missing would become an empty folder of root's."""
+    folder, compose = (ROOT, COMPOSE) if name in SERVICES else (ROOT / "deploy/compose", OBSERVING)
+    for volume in compose["services"][name].get("volumes", ()):
+        source = volume.split(":")[0]
+        if source.startswith("."):
+            assert (folder / source).exists(), source
+            assert volume.endswith(":ro")
+        else:
+            assert source in compose["volumes"]
+
+
+def test_every_image_of_ours_is_built_from_the_one_dockerfile() -> None:
+    """For every role; tests/unit/test_image.py says what it must be."""
     assert {service["build"]["dockerfile"] for service in OURS.values()} == {"deploy/Dockerfile"}
-    assert re.fullmatch(r"USER [1-9]\d*:[1-9]\d*", user)
-    assert {'ENTRYPOINT ["hookmill"]', "STOPSIGNAL SIGTERM"} <= set(lines)

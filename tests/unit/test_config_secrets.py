@@ -1,6 +1,7 @@
 """Secrets by reference: rotated by changing a file, kept while it is away, told to nobody."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,36 @@ def test_links_are_followed_as_kubernetes_swaps_them(tmp_path: Path, clock: Cloc
     clock.turn()
 
     assert found.read() == [("main", "secret-2")]
+
+
+def test_a_mounted_secret_is_read_after_every_rotation(tmp_path: Path, clock: Clock) -> None:
+    """As the kubelet does it: a folder of the time, a link that is swapped, the old folder gone.
+
+    Two files of one Secret change in one moment, and are as long as they were before.
+    """
+    data = tmp_path / "..data"
+    mounted = {name: SecretSource(name=name, file=str(tmp_path / name)) for name in "ab"}
+    for name in mounted:
+        (tmp_path / name).symlink_to(f"..data/{name}")
+
+    def rotate_mount(version: str) -> None:
+        folder = tmp_path / f"..2026_11_25_{version}"
+        folder.mkdir()
+        for name in mounted:
+            (folder / name).write_text(f"{name}-{version}")
+        before = os.readlink(data) if data.is_symlink() else None
+        (tmp_path / "..data_tmp").symlink_to(folder.name)
+        os.replace(tmp_path / "..data_tmp", data)
+        if before is not None:
+            shutil.rmtree(tmp_path / before)
+
+    rotate_mount("1")
+    found = texts(*mounted.values(), clock=clock)
+    for version in ("2", "3", "4"):
+        rotate_mount(version)
+        clock.turn()
+
+        assert found.read() == [("a", f"a-{version}"), ("b", f"b-{version}")]
 
 
 @pytest.mark.parametrize("broken", ["gone", "empty", "binary"])

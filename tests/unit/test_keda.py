@@ -2,9 +2,13 @@
 
 import math
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +28,7 @@ MEMBERS = {
 }  # fmt: skip
 CONFIG: Configuration = load_setup(FOLDER / "overlays/production/hookmill.toml").config
 QUERY = re.compile(r"ceil\(12 / clamp_min\(floor\(12 \* (\d+) / (?P<figure>.+)\), 1\)\)")
+AGE_OF_DEDUP = 'hookmill_group_lag_seconds{group="hookmill-dedup"}'
 UNSEEN_SHARE_MAX = 0.01
 """How much of a threshold the markers may be that every partition rests before."""
 
@@ -155,6 +160,44 @@ def test_a_query_answers_as_the_simulation_does(figure: int) -> None:
     )  # fmt: skip
 
     assert answer == even(figure, target("dedup", "age"), 12)
+
+
+def test_prometheus_takes_the_queries_and_answers_so(tmp_path: Path) -> None:
+    """Its own evaluator, for an age or a rate of any size; where nothing is known, no answer."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not on this machine (Debian: prometheus)")
+    ages = {0: 0, 5: 1, 15: 2, 25: 3, 35: 4, 45: 6, 61: 12, 100_000: 12}
+    queries = {f"{name}:{called}": trigger(name, called)["metadata"]["query"]
+               for name in MEMBERS for called in ("age", "work")}  # fmt: skip
+    rules = [{"record": name.replace("-", "_"), "expr": query} for name, query in queries.items()]
+    (tmp_path / "rules.yml").write_text(
+        yaml.safe_dump({"groups": [{"name": "keda", "interval": "1m", "rules": rules}]})
+    )
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [
+                {"series": AGE_OF_DEDUP, "values": f"{age}x9"}
+            ],
+            "promql_expr_test": [
+                {"expr": "dedup:age", "eval_time": "5m",
+                 "exp_samples": [{"labels": "dedup:age", "value": replicas}]},
+                {"expr": "route:age", "eval_time": "5m", "exp_samples": []},
+            ],
+        }
+        for age, replicas in ages.items()
+    ]  # fmt: skip
+    (tmp_path / "test.yml").write_text(
+        yaml.safe_dump({"rule_files": ["rules.yml"], "tests": tests})
+    )
+
+    done = subprocess.run(
+        [promtool, "test", "rules", "test.yml"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @parts

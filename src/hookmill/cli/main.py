@@ -9,7 +9,7 @@ import typer
 from hookmill import __version__
 from hookmill.cli.output import err
 from hookmill.cli.panels import look_after_it, run_it, see_inside, try_it
-from hookmill.cli.process import INTERRUPTED
+from hookmill.cli.process import INTERRUPTED, heed_sigterm_as_first_process
 from hookmill.core.errors import ConfigurationError, HookmillError
 from hookmill.local.errors import BrokerError
 
@@ -29,6 +29,7 @@ for panel in (try_it, run_it, see_inside, look_after_it):
 
 def main() -> None:
     """Run the program; exit status 0 done, 1 failed, 2 wrong usage or configuration, 130 ^C."""
+    heed_sigterm_as_first_process()
     try:
         status = app(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

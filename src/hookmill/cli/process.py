@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -18,6 +19,16 @@ T = TypeVar("T")
 INTERRUPTED = 130
 CONNECT_PAUSE_SECS = 1.0
 GUARD_SECS = 20.0
+
+
+def heed_sigterm_as_first_process() -> None:
+    """As process 1 of a container: let SIGTERM interrupt whatever runs, as Ctrl-C does.
+
+    The kernel keeps from process 1 each signal that it has no handler for (pid_namespaces(7)), and
+    `docker stop` would wait for its grace period. Commands that drain replace this handler.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
