@@ -23,6 +23,7 @@ def survey(**changes: object) -> Survey:
     """A cluster with an authorizer that lets this client do everything, changed."""
     seen = Survey(
         cluster_id="c", brokers=(), requests={}, features={}, refused_topics=(), settings=None,
+        found={},
         topics={each.name: Seen(each.name, (), ALL) for each in TOPICS},
         clock=None, authorizer=True, cluster_operations=ALL,
         groups={each.name: ALL for each in NEEDS if each.resource == "group"},

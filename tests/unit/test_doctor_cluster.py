@@ -24,6 +24,7 @@ def survey(**changes: object) -> Survey:
         features={"metadata.version": 30},
         topics={RAW.name: topic((1, 2, 3), (1, 2, 3))},
         refused_topics=(),
+        found={},
         settings={"transaction.max.timeout.ms": "900000", "auto.create.topics.enable": "false"},
         clock=Clock(broker_ms=1_000, asked_ms=999, answered_ms=1_003),
         authorizer=False,

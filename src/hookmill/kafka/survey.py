@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupAuthorizationFailedError
-from aiokafka.protocol.admin import DescribeAclsRequest
+from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+from aiokafka.protocol.admin import DescribeAclsRequest, DescribeConfigsRequest
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 
@@ -22,8 +22,10 @@ from hookmill.kafka.requests import (
     VersionsRequest,
     finalized_features,
 )
+from hookmill.kafka.topics import Found, found_topic, settings_of
 
-SURVEY_TIMEOUT_SECS = 15.0
+CONNECT_TIMEOUT_SECS = 15.0
+SURVEY_TIMEOUT_SECS = 60.0
 BROKER_TIMEOUT_SECS = 5.0
 ANY, TOPIC_MATCH_ANY, TRANSACTION = 1, 1, 1
 TOPIC_REFUSED, GROUP_REFUSED, TRANSACTIONAL_ID_REFUSED, SECURITY_DISABLED = 29, 30, 53, 54
@@ -74,6 +76,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """By the number of a request: the versions that every broker serves."""
     features: dict[str, int]
     topics: dict[str, Seen]
+    found: dict[str, Found]
+    """The same topics with their settings, empty where this client may not read them."""
     refused_topics: tuple[str, ...]
     """Those that this client may not even describe: they may be there or not."""
     settings: dict[str, str] | None
@@ -100,7 +104,7 @@ async def survey(
     """
     client = AIOKafkaAdminClient(**connection.arguments("hookmill-doctor"))
     async with reachable(connection):
-        async with asyncio.timeout(SURVEY_TIMEOUT_SECS):
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECS):
             await client.start()
         try:
             async with asyncio.timeout(SURVEY_TIMEOUT_SECS):
@@ -118,6 +122,7 @@ class _Surveyor:
         self._admin = admin
         self._client = admin._client
         self._now_ms = now_ms
+        self._up: list[int] = []
 
     async def look(
         self, topics: list[str], groups: Sequence[str], transactional_ids: Sequence[str]
@@ -125,18 +130,20 @@ class _Surveyor:
         """Everything; the brokers one after another, as each may be slow to refuse."""
         seen = await self._any(AuthorizedMetadataRequest([*topics, *INTERNAL_TOPICS]))
         brokers = [await self._broker(*each[:3]) for each in seen.brokers]
-        up = [each.node_id for each in brokers if each.problem is None]
-        versions = [await self._send(each, VersionsRequest()) for each in up]
+        self._up = [each.node_id for each in brokers if each.problem is None]
+        versions = [await self._send(each, VersionsRequest()) for each in self._up]
         authorizer = await _told(self._has_authorizer)
         asked = authorizer is not False
+        there = {each[1]: _seen(*each[1:]) for each in seen.topics if each[0] == 0}
         return Survey(
             cluster_id=str(seen.cluster_id),
             brokers=tuple(brokers),
             requests=_common([each.api_versions for each in versions]),
             features=finalized_features(versions[0].tags) if versions else {},
-            topics={each[1]: _seen(*each[1:]) for each in seen.topics if each[0] == 0},
+            topics=there,
+            found=await self._found([each for name, each in there.items() if name in topics]),
             refused_topics=tuple(each[1] for each in seen.topics if each[0] == TOPIC_REFUSED),
-            settings=await _told(lambda: self._settings(up[0])) if up else None,
+            settings=await _told(self._settings),
             clock=await _told(self._clock),
             authorizer=authorizer,
             cluster_operations=_bits(seen.authorized_operations),
@@ -147,7 +154,12 @@ class _Surveyor:
         )
 
     async def _any(self, request: Request[Any]) -> Any:
-        return await self._send(self._client.get_random_node(), request)
+        """The answer of the first broker that gives one: some may be down."""
+        nodes = self._up or [each.nodeId for each in self._client.cluster.brokers()]
+        for node_id in nodes[:-1]:
+            with contextlib.suppress(KafkaError, TimeoutError):
+                return await self._send(node_id, request)
+        return await self._send(nodes[-1], request)
 
     async def _send(self, node_id: int, request: Request[Any]) -> Any:
         async with asyncio.timeout(BROKER_TIMEOUT_SECS):
@@ -180,11 +192,27 @@ class _Surveyor:
             return 0
         return None if error else _bits(operations)
 
-    async def _settings(self, node_id: int) -> dict[str, str] | None:
-        resource = ConfigResource(ConfigResourceType.BROKER, str(node_id))
-        responses = await self._admin.describe_configs([resource])
-        found = [each for response in responses for each in response.resources if each[0] == 0]
-        return {entry[0]: entry[1] or "" for each in found for entry in each[4]} or None
+    async def _settings(self) -> dict[str, str] | None:
+        """Those of the first broker that is up."""
+        node_id = self._up[0]
+        kind = int(ConfigResourceType.BROKER)
+        answer = await self._send(node_id, DescribeConfigsRequest([(kind, str(node_id), None)]))
+        return {name: value for each in answer.resources
+                for name, (value, _) in settings_of(each).items()} or None  # fmt: skip
+
+    async def _found(self, seen: Sequence[Seen]) -> dict[str, Found]:
+        if not seen:
+            return {}
+        kind = int(ConfigResourceType.TOPIC)
+        asked = DescribeConfigsRequest([(kind, each.name, None) for each in seen])
+        answer = await self._any(asked)
+        settings = {each[3]: settings_of(each) for each in answer.resources}
+        return {
+            each.name: found_topic(
+                each.name, [part.replicas for part in each.partitions], settings[each.name]
+            )
+            for each in seen
+        }
 
     async def _clock(self) -> Clock | None:
         asked_ms = self._now_ms()

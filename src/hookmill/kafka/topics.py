@@ -92,6 +92,24 @@ def compare(wants: Sequence[Wanted], found: dict[str, Found]) -> list[Difference
     return differences
 
 
+def found_topic(
+    name: str, replicas: Sequence[Sequence[int]], settings: Mapping[str, tuple[str, bool]]
+) -> Found:
+    """A topic from the copies of each partition and its settings as `settings_of` gives them."""
+    return Found(
+        name,
+        len(replicas),
+        min(map(len, replicas), default=0),
+        {key: value for key, (value, _) in settings.items()},
+        {key: value for key, (value, overridden) in settings.items() if overridden},
+    )
+
+
+def settings_of(resource: Sequence[Any]) -> dict[str, tuple[str, bool]]:
+    """By name the value, and whether it was set on the topic: of one answer to DescribeConfigs."""
+    return {entry[0]: (entry[1] or "", entry[3] == TOPIC_OVERRIDE) for entry in resource[4]}
+
+
 def _refusals(want: Wanted, have: Found) -> list[Difference]:
     refusals = []
     if have.partitions != want.partitions:
@@ -194,13 +212,7 @@ class Admin:
             }
             settings = await self._settings(list(shapes)) if shapes else {}
         return {
-            name: Found(
-                name,
-                len(partitions),
-                min((len(each["replicas"]) for each in partitions), default=0),
-                {key: value for key, (value, _) in settings[name].items()},
-                {key: value for key, (value, source) in settings[name].items() if source},
-            )
+            name: found_topic(name, [each["replicas"] for each in partitions], settings[name])
             for name, partitions in shapes.items()
         }
 
@@ -277,10 +289,7 @@ class Admin:
         found: dict[str, dict[str, tuple[str, bool]]] = {}
         for response in await self._client.describe_configs(resources):
             for resource in response.resources:
-                _, _, _, name, entries = resource[:5]
-                found[name] = {
-                    entry[0]: (entry[1] or "", entry[3] == TOPIC_OVERRIDE) for entry in entries
-                }
+                found[resource[3]] = settings_of(resource)
         return found
 
     async def _until_known(self, names: set[str]) -> None:

@@ -17,9 +17,7 @@ from hookmill.cli.options import AsJson, ConfigPath
 from hookmill.cli.output import err, plain, print_json
 from hookmill.cli.setup import Setup, load_setup, now_us
 from hookmill.core.errors import ConfigurationError, KafkaUnavailable
-from hookmill.kafka.client import Connection
 from hookmill.kafka.survey import survey
-from hookmill.kafka.topics import Found, admin
 from hookmill.telemetry import logs
 
 MARKS: dict[State, str] = {"ok": "ok", "warning": "warning", "failure": "FAILURE"}
@@ -142,12 +140,11 @@ async def _kafka(setup: Setup, asked: Sequence[Need]) -> list[Finding]:
             transactional_ids=_transactional_ids(asked),
             now_ms=lambda: now_us() // 1000,
         )
-        found = await _found(connection, seen.topics)
     except KafkaUnavailable as error:
         start = "hookmill broker start" if local else "look after the brokers, the network between"
         also = "" if local else ", kafka.bootstrap_servers and its security options"
         return [failure("kafka", str(error), start + also)]
-    judged = cluster(seen, wants, found, local=local,
+    judged = cluster(seen, wants, seen.found, local=local,
                      replication_factor=setup.config.kafka.replication_factor)  # fmt: skip
     return [*judged, *permissions(seen, asked, local=local)]
 
@@ -156,11 +153,6 @@ def _transactional_ids(asked: Iterable[Need]) -> set[str]:
     """One of each kind, to ask about: `0` stands for the rest of those that begin alike."""
     return {f"{each.name}0" if each.prefixed else each.name
             for each in asked if each.resource == "transactional-id"}  # fmt: skip
-
-
-async def _found(connection: Connection, topics: Iterable[str]) -> dict[str, Found]:
-    async with admin(connection) as client:
-        return await client.find(topics) if topics else {}
 
 
 def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
