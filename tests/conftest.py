@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
+from hookmill.telemetry.logs import forget
 from support.brokers import start_broker
 from support.postgres import postgres, postgres_server
 
@@ -28,8 +28,7 @@ def logs() -> Iterator[None]:
     root, kafka = logging.getLogger(), logging.getLogger("aiokafka")
     handlers, levels = root.handlers[:], (root.level, kafka.level)
     yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    forget()
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     kafka.setLevel(levels[1])

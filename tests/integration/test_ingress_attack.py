@@ -349,13 +349,18 @@ async def test_a_request_that_cannot_be_made_ends_the_connection(front: Front) -
         raise ValueError(f"cannot parse '{CARD}'")
 
     front.server.request_factory = fail  # type: ignore[assignment]
-    reader, writer = await connect(front)
-    with capture_logs() as said:
-        writer.write(good())
-        assert await ended(reader)
-    writer.close()
+    front.server._short.take = fail  # type: ignore[method-assign]
+    for way, extra in {
+        "long": "x-forwarded-for: x\r\ncontent-encoding: identity\r\n",
+        "short": "",
+    }.items():
+        reader, writer = await connect(front)
+        with capture_logs() as said:
+            writer.write(good(extra=extra))
+            assert await ended(reader), way
+        writer.close()
 
-    assert [each["error"] for each in said] == ["ValueError"]
+        assert [each["error"] for each in said] == ["ValueError"], way
 
 
 async def test_nothing_is_left_of_an_attack(hasty: Front, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,8 +15,8 @@ from aiohttp import web
 from hookmill import pipeline
 from hookmill.config import options
 from hookmill.core.ids import uuid7_epoch_ms
-from hookmill.kafka.appender import partition_of
 from hookmill.kafka.client import Connection
+from hookmill.kafka.partitioner import partition_of
 from hookmill.stages import headers
 from support.brokers import BrokerLog, free_port, until
 from support.front import PARTITIONS, REHIVE_SECRET, Front, event, post, posted, raw, signed

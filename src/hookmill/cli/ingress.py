@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from hookmill.cli.garbage import settle
 from hookmill.cli.process import private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import show_secret_ages
@@ -59,6 +60,7 @@ async def _serve(
             options.admin_host, options.admin_port, live=lambda: None, ready=ready
         ) as private,
     ):
+        settle()
         say("process_started", address=address, private=private)
         asked = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({asked, connecting}, return_when="FIRST_COMPLETED")

@@ -13,12 +13,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from hookmill.core.errors import NotKept
 from hookmill.core.record import Output
 from hookmill.kafka.breaker import Breaker, State
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.partitioner import partition_of
 from hookmill.kafka.producing import stop
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
@@ -29,11 +29,6 @@ REQUEST_TIMEOUT_MS = 4_000
 SEND_SECS_MAX = 30.0
 PROBE_SECS = 0.25
 TRIALS_MAX = 5
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of a subject key: murmur2, as Kafka's own default partitioner."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 Settled = Callable[[NotKept | None], None]
@@ -91,6 +86,8 @@ class Appender:
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._producer: AIOKafkaProducer | None = None
         self._prober: asyncio.Task[None] | None = None
+        self._due = asyncio.Event()
+        self._due.set()
         self.breaker = Breaker()
 
     async def connect(self) -> None:
@@ -183,7 +180,7 @@ class Appender:
         return batch
 
     async def _flush(self, lane: _Lane, topic: str, partition: int) -> None:
-        await asyncio.sleep(LINGER_SECS)
+        await self._linger()
         while True:
             if lane.full:
                 batch = lane.full.pop(0)
@@ -192,6 +189,14 @@ class Appender:
             else:
                 return
             await self._send(batch, topic, partition)
+
+    async def _linger(self) -> None:
+        """Wait until the lanes that have begun to fill are sent, all at one moment: what is sent
+        together travels in one request a broker, and is acknowledged by one answer."""
+        if self._due.is_set():
+            self._due.clear()
+            asyncio.get_running_loop().call_later(LINGER_SECS, self._due.set)
+        await self._due.wait()
 
     async def _send(self, batch: _OpenBatch, topic: str, partition: int) -> None:
         """Send one batch; its waiters hear at their deadline, the lane waits for the outcome."""

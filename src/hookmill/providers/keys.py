@@ -42,7 +42,7 @@ def verify_hmac(
     offered = list(candidates)
     found = None
     for secret in secrets:
-        expected = hmac.new(secret.key, message, algorithm).digest()
+        expected = hmac.digest(secret.key, message, algorithm)
         for candidate in offered:
             if hmac.compare_digest(expected, candidate) and found is None:
                 found = secret

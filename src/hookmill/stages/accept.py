@@ -47,18 +47,19 @@ def _common_headers(
     traceparent: str | None,
 ) -> tuple[tuple[str, bytes], ...]:
     evidence = endpoint.pack.evidence(delivery, endpoint.options)
-    pairs = [
-        (headers.DELIVERY, delivery_id),
-        (headers.ENDPOINT, endpoint.name),
-        (headers.PROVIDER, endpoint.pack.name),
-        (headers.RECEIVED_AT, str(delivery.received_at_us)),
-        (headers.SECRET, secret.name),
-        (headers.CONTENT_TYPE, (delivery.header("content-type") or "")[:256]),
-    ]
-    if traceparent is not None:
-        pairs.append((headers.TRACEPARENT, traceparent))
-    encoded = tuple((name, value.encode("utf-8", "replace")) for name, value in pairs)
-    return (*encoded, (headers.SIGNED, msgspec.json.encode(_printable(evidence))))
+    content_type = (delivery.header("content-type") or "")[:256]
+    own = (
+        (headers.DELIVERY, delivery_id.encode()),
+        (headers.ENDPOINT, endpoint.name.encode()),
+        (headers.PROVIDER, endpoint.pack.name.encode()),
+        (headers.RECEIVED_AT, b"%d" % delivery.received_at_us),
+        (headers.SECRET, secret.name.encode()),
+        (headers.CONTENT_TYPE, content_type.encode("utf-8", "replace")),
+        (headers.SIGNED, _json(evidence)),
+    )
+    if traceparent is None:
+        return own
+    return (*own, (headers.TRACEPARENT, traceparent.encode()))
 
 
 def _item_headers(item: Item, number: int, count: int) -> tuple[tuple[str, bytes], ...]:
@@ -69,12 +70,17 @@ def _item_headers(item: Item, number: int, count: int) -> tuple[tuple[str, bytes
     )
 
 
-def _printable(evidence: dict[str, list[str] | str]) -> dict[str, object]:
+def _json(evidence: dict[str, list[str] | str]) -> bytes:
     """Header bytes that were no UTF-8 arrive as surrogates, which JSON cannot carry."""
-    return {
-        name: [_clean(each) for each in value] if isinstance(value, list) else _clean(value)
-        for name, value in evidence.items()
-    }
+    try:
+        return msgspec.json.encode(evidence)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(
+            {
+                name: [_clean(each) for each in value] if isinstance(value, list) else _clean(value)
+                for name, value in evidence.items()
+            }
+        )
 
 
 def _clean(text: str) -> str:

@@ -22,6 +22,11 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(
 """Where it was raised, without the values of variables: those may be secrets and bodies."""
 
 
+_least = [0]
+"""The level that lines must have to be written, so that one that is not costs next to nothing:
+0.3 µs instead of 8 for each delivery, at level info."""
+
+
 def configure(options: Log, **bound: Any) -> None:
     """Set up logging for this process; `bound` (its part, its instance) is in every line."""
     console = options.format == "console" or (options.format == "auto" and sys.stderr.isatty())
@@ -50,15 +55,24 @@ def configure(options: Log, **bound: Any) -> None:
         ),
         cache_logger_on_first_use=False,
     )
+    _least[0] = _LEVELS[options.level]
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**bound)
     _adopt_libraries()
 
 
+def forget() -> None:
+    """As if nothing had been configured, for tests."""
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    _least[0] = 0
+
+
 def say(event: str, **fields: Any) -> None:
     """Log an event of the catalog at its level; raises KeyError for one that is not in it."""
-    level, _ = catalog.EVENTS[event]
-    structlog.get_logger().log(_LEVELS[level], event, **fields)
+    level = _LEVELS[catalog.EVENTS[event][0]]
+    if level >= _least[0]:
+        structlog.get_logger().log(level, event, **fields)
 
 
 def bound(**fields: Any) -> FilteringBoundLogger:

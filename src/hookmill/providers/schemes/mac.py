@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Literal
 
 from hookmill.core.delivery import Secret
@@ -13,9 +14,10 @@ from hookmill.providers.keys import signing_key, verify_hmac
 from hookmill.providers.schemes.moments import epoch_us
 from hookmill.providers.schemes.scheme import Place
 from hookmill.providers.schemes.signed import KeyForm, Signed
-from hookmill.providers.schemes.template import Source, parts_of
+from hookmill.providers.schemes.template import Part, Source, parts_of
 
 Algorithm = Literal["sha1", "sha256", "sha384", "sha512"]
+_STANDARD_MESSAGE = "{header:webhook-id}.{header:webhook-timestamp}.{body}"
 
 
 class Hmac(Signed, frozen=True, kw_only=True, tag="hmac"):
@@ -79,23 +81,27 @@ class StandardWebhooks(Hmac, frozen=True, kw_only=True, tag="standard-webhooks")
         label="v1",
         repeats=True,
     )
-    signed: str = "{header:webhook-id}.{header:webhook-timestamp}.{body}"
+    signed: str = _STANDARD_MESSAGE
     time: str = "header:webhook-timestamp"
     tolerance_secs: int | None = 300
     key_form: KeyForm = "standard"
 
     def message(self, source: Source) -> bytes:
         """The signed bytes; a header that is empty is missing, and the time must be one."""
-        message_id, timestamp = (
-            source.value(part) for part in parts_of(self.signed) if part.kind == "header"
-        )
+        message_id, timestamp = [source.value(part) for part in self._header_parts]
         if not message_id:
             raise Refused(Reason.SIGNATURE_MISSING)
         if not timestamp:
             raise Refused(Reason.TIMESTAMP_MISSING)
         if epoch_us(timestamp, self.time_unit) is None:
             raise Refused(Reason.TIMESTAMP_OUT_OF_TOLERANCE)
+        if self.signed == _STANDARD_MESSAGE and message_id.isascii():
+            return b"%b.%b.%b" % (message_id.encode(), timestamp.encode(), source.body)
         return super().message(source)
+
+    @cached_property
+    def _header_parts(self) -> tuple[Part, ...]:
+        return tuple(part for part in parts_of(self.signed) if part.kind == "header")
 
 
 class Hash(Signed, frozen=True, kw_only=True, tag="hash"):

@@ -5,6 +5,7 @@ the signed time near enough. The time comes last: an unsigned one says nothing o
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -33,7 +34,7 @@ CANDIDATES_MAX = 64
 KeyForm = Literal["standard", "text", "base64", "hex", "sha1"]
 
 
-class Signed(Scheme, frozen=True, kw_only=True):
+class Signed(Scheme, frozen=True, kw_only=True, dict=True):
     """A message of parts, and a signature of it somewhere in the request."""
 
     signature: Place
@@ -66,17 +67,31 @@ class Signed(Scheme, frozen=True, kw_only=True):
         """The provider's, or none."""
         return self.tolerance_secs
 
-    @property
+    @cached_property
     def evidence_headers(self) -> tuple[str, ...]:
         """The signature's header, the signed and the required ones."""
         own = [self.signature.header] if self.signature.header else []
         signed = [part.name for part in parts_of(self.signed) if part.kind == "header"]
         return tuple(dict.fromkeys(each.lower() for each in [*signed, *self.require, *own]))
 
-    @property
+    @cached_property
     def evidence_query(self) -> tuple[str, ...]:
         """The signed parameters of the address."""
         return tuple(part.name for part in parts_of(self.signed) if part.kind == "query")
+
+    @cached_property
+    def _time_part(self) -> Part | None:
+        return expression_part(self.time) if self.time else None
+
+    @cached_property
+    def _plain_label(self) -> str | None:
+        """The label of the signatures, unless it is a template."""
+        label = self.signature.label
+        return None if "{" in label or "[" in label else label
+
+    @cached_property
+    def _signature_header(self) -> str | None:
+        return None if self.signature.header is None else self.signature.header.lower()
 
     def problems(self) -> Iterator[str]:
         """A time that is not signed proves nothing; expressions must be readable."""
@@ -96,7 +111,8 @@ class Signed(Scheme, frozen=True, kw_only=True):
 
     def verify(self, delivery: Delivery, terms: Terms) -> Secret:
         """Return the secret that signed (of several items: the first); raise Refused."""
-        self._check_required(delivery)
+        if self.require:
+            self._check_required(delivery)
         whole = self._source(delivery.body, delivery, terms.options)
         if not self.each:
             return self._verify_one(whole, delivery, terms)
@@ -148,7 +164,7 @@ class Signed(Scheme, frozen=True, kw_only=True):
     def _read(self, source: Source) -> list[str]:
         """The spelled signatures; leaves the header's parameters in the source."""
         texts = self._offered(source)
-        source.params, entries = _entries(self.signature, texts, source)
+        source.params, entries = _entries(self.signature, self._plain_label, texts, source)
         bare = [_unprefixed(self.signature, entry) for entry in entries[:CANDIDATES_MAX]]
         return [text for text in bare if text is not None]
 
@@ -174,8 +190,8 @@ class Signed(Scheme, frozen=True, kw_only=True):
         """The texts that hold signatures; raises Refused `signature_missing` where none does."""
         place = self.signature
         try:
-            if place.header is not None:
-                texts = source.headers.get(place.header.lower(), [])
+            if self._signature_header is not None:
+                texts = source.headers.get(self._signature_header, [])
                 texts = texts if place.repeats or len(texts) == 1 else []
             else:
                 kind, name = ("field", place.field) if place.field else ("form", place.form)
@@ -190,7 +206,7 @@ class Signed(Scheme, frozen=True, kw_only=True):
         return texts
 
     def _reason(self, part: Part) -> Reason:
-        if self.time and part == expression_part(self.time):
+        if part == self._time_part:
             return Reason.TIMESTAMP_MISSING
         if part.kind in ("header", "query", "param", "form"):
             return Reason.SIGNATURE_MISSING
@@ -200,9 +216,9 @@ class Signed(Scheme, frozen=True, kw_only=True):
         tolerance_secs = terms.tolerance_secs
         if tolerance_secs is None:
             tolerance_secs = self.tolerance_secs
-        if not self.time or tolerance_secs is None:
+        if self._time_part is None or tolerance_secs is None:
             return
-        at_us = epoch_us(text_of(source.value(expression_part(self.time))), self.time_unit)
+        at_us = epoch_us(text_of(source.value(self._time_part)), self.time_unit)
         if at_us is None or abs(now_us - at_us) > tolerance_secs * 1_000_000:
             raise Refused(Reason.TIMESTAMP_OUT_OF_TOLERANCE)
 
@@ -291,7 +307,7 @@ class Signed(Scheme, frozen=True, kw_only=True):
 
 
 def _entries(
-    place: Place, texts: list[str], source: Source
+    place: Place, plain_label: str | None, texts: list[str], source: Source
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The labelled parameters of the header, and the signatures in it."""
     entries = [
@@ -306,10 +322,13 @@ def _entries(
         label, joint, value = entry.partition(place.joint)
         if joint:
             params.setdefault(label, []).append(value)
-    return params, params.get(source.text(place.label) or "", [])
+    wanted = source.text(place.label) if plain_label is None else plain_label
+    return params, params.get(wanted or "", [])
 
 
 def _unprefixed(place: Place, text: str) -> str | None:
-    if not place.prefix or text.startswith(place.prefix):
+    if not place.prefix:
+        return text
+    if text.startswith(place.prefix):
         return text.removeprefix(place.prefix)
     return text if place.prefix_optional else None
