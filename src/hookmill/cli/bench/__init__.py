@@ -2,7 +2,7 @@
 
 import typer
 
-from hookmill.cli.bench import stages
+from hookmill.cli.bench import restore, stages
 
 app = typer.Typer(
     name="bench",
@@ -13,5 +13,5 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-for command in (stages.dedup, stages.normalize, stages.route):
+for command in (stages.dedup, stages.normalize, stages.route, restore.restore):
     app.command()(command)

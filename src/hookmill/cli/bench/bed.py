@@ -100,10 +100,14 @@ class Running:
 
     def usage(self, name: str) -> Usage:
         """What that process has used up to now. Raises HookmillError if it does not run."""
+        return usage(self.pid(name))
+
+    def pid(self, name: str) -> int:
+        """That process's id. Raises HookmillError if it does not run."""
         pid = self.supervisor.pid(name)
         if pid is None:
             raise HookmillError(f"{name} does not run any more")
-        return usage(pid)
+        return pid
 
     def private(self, name: str) -> str:
         """The address of its private port."""
