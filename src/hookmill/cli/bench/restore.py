@@ -17,7 +17,6 @@ from hookmill import pipeline
 from hookmill.bench import stages
 from hookmill.bench.figures import Check, Figure, Result, Row
 from hookmill.bench.profile import profiled
-from hookmill.bench.usage import Usage
 from hookmill.cli.bench.bed import Bed, Running, bed, tell
 from hookmill.cli.bench.feeding import Feed, worked_off, write_out
 from hookmill.cli.bench.running import Against, Profile
