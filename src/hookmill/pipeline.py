@@ -35,6 +35,7 @@ REJECTED_KEEP_MS = 7 * DAY_MS
 RESOURCES_KEEP_MS = 400 * DAY_MS
 SEEN_MARGIN_MS = MARGIN_MS
 HEADROOM_BYTES = 256 * 1024
+CHANGELOG_SEGMENT_MS = 3_600_000
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -68,6 +69,12 @@ class Topic(msgspec.Struct, frozen=True):
     retention_ms: int
     message_bytes_max: int
     cleanup: Literal["delete", "compact,delete", "compact"] = "delete"
+
+    @property
+    def segment_ms(self) -> int | None:
+        """After how long a segment is closed: only closed ones are compacted. A changelog gets a
+        mark with every transaction, and its compaction decides how long a restore takes."""
+        return CHANGELOG_SEGMENT_MS if "compact" in self.cleanup else None
 
 
 class HandlerTopics(msgspec.Struct, frozen=True):

@@ -29,6 +29,8 @@ Event = tuple[bytes, str]
 
 BODY_BYTES = 1_024
 DUPLICATES = 0.25
+EARLIER, EXPIRED = "evt_earlier_{:012d}", "evt_expired_{:012d}"
+"""What events that came before are called, within their window and out of it."""
 
 
 def padded(endpoint: Endpoint, count: int, *, seed: int = 1) -> Iterator[Output]:
@@ -74,17 +76,32 @@ def decided(stage: Stage[Any], outputs: Iterable[Output], *, reads: str) -> Iter
             yield from outcome.outputs
 
 
-def seen_before(endpoint: str, keys: Iterable[int], *, now_ms: int) -> list[Output]:
-    """Sightings of events that came earlier, as dedup's changelog holds them."""
-    topic, kind = pipeline.SEEN, "payment.succeeded"
+def seen_before(
+    endpoint: str, numbers: Iterable[int], *, at_ms: int, called: str = EARLIER
+) -> list[Output]:
+    """Sightings of events that came at about that time, as dedup's changelog holds them."""
     return [
         Output(
-            topic,
-            f"{endpoint}|evt_earlier_{number:012d}|{kind}".encode(),
-            msgspec.json.encode(Seen(now_ms - 1_000_000 + number % 1_000_000, 0, number)),
+            pipeline.SEEN,
+            headers.dedup_key_in(_called(endpoint, called.format(number))),
+            msgspec.json.encode(Seen(at_ms + number % 1_000, 0, number)),
         )
-        for number in keys
+        for number in numbers
     ]
+
+
+def arrived(endpoint: str, event_id: str) -> Output:
+    """A raw record of that event, as short as one can be."""
+    named = _called(endpoint, event_id)
+    return Output(pipeline.RAW, f"{endpoint}|{event_id}".encode(), b"{}", tuple(named.items()))
+
+
+def _called(endpoint: str, event_id: str) -> dict[str, bytes]:
+    return {
+        headers.ENDPOINT: endpoint.encode(),
+        headers.EVENT_ID: event_id.encode(),
+        headers.EVENT_TYPE: b"payment.succeeded",
+    }
 
 
 def identity(key: bytes, kept: Headers) -> Event:

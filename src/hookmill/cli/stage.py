@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hookmill import pipeline
-from hookmill.cli.process import guarded, private_port, until_kafka_answers
+from hookmill.cli.process import guarded, private_port, settle_memory, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import StageTelemetry
 from hookmill.core.errors import HookmillError
@@ -92,6 +92,7 @@ async def _serve(
     try:
         host = setup.config.ingress.admin_host
         async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
+            settle_memory()
             say("process_started", private=private, instance=lock.name)
             await guarded(member.run(stopping), partial(check_cluster, setup, topics))
     finally:

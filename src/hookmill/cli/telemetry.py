@@ -3,6 +3,7 @@
 import contextlib
 import math
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,8 @@ from hookmill.telemetry.traces import StageTraces
 REASONS_MAX = 50
 """How many reasons of a handler are labels; a handler's words are not ours to bound."""
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+PROGRESS_SECS = 2.0
+"""How often a restore says how far it is; a short one only says that it is done."""
 TYPES_MAX = 50
 """How many types of unrecognized events are labels; a provider's words are not ours to bound."""
 TYPE_CHARS_MAX = 64
@@ -43,6 +46,7 @@ class StageTelemetry:
         self._seconds = catalog.TRANSACTION_SECONDS.labels(stage)
         self._batch = catalog.BATCH_RECORDS.labels(stage)
         self._left = catalog.RESTORE_LEFT.labels(stage, str(partition))
+        self._told_at_secs = time.monotonic()
 
     def committed(self, decided: Sequence[tuple[Record, Outcome]], seconds: float) -> None:
         """A transaction with these outcomes took that long."""
@@ -93,7 +97,9 @@ class StageTelemetry:
         """Show how far the restore is."""
         catalog.RESTORED.labels(self._stage).inc(read)
         self._left.set(left)
-        if read and left > 100_000:
+        now_secs = time.monotonic()
+        if left and now_secs - self._told_at_secs >= PROGRESS_SECS:
+            self._told_at_secs = now_secs
             say("restore_progress", stage=self._stage, partition=self._partition, left=left)
 
     def restored(self, records: int, *, rebuilt: bool) -> None:

@@ -72,6 +72,8 @@ def wanted(topic: Topic, names: Names, *, partitions: int, replication_factor: i
         "unclean.leader.election.enable": "false",
         "message.timestamp.type": "LogAppendTime",
     }
+    if topic.segment_ms is not None:
+        settings["segment.ms"] = str(topic.segment_ms)
     return Wanted(names.topic(topic.name), partitions, replication_factor, settings)
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from hookmill.cli.bench import chain, ingress, stages, verify
+from hookmill.cli.bench import chain, ingress, restore, stages, verify
 
 app = typer.Typer(
     name="bench",
@@ -17,5 +17,6 @@ app.command("ingress")(ingress.ingress)
 app.command("dedup")(stages.dedup)
 app.command("normalize")(stages.normalize)
 app.command("route")(stages.route)
+app.command("restore")(restore.restore)
 app.command("chain")(chain.command)
 app.command("verify")(verify.verify)

@@ -23,6 +23,7 @@ from hookmill.cli.setup import now_us
 from hookmill.core.record import Output
 from hookmill.kafka.changelog import MARK_KEY, encode_mark
 from hookmill.kafka.reader import reader
+from hookmill.kafka.store import RocksStore
 from hookmill.kafka.writer import writer
 
 PER = 100_000
@@ -32,6 +33,8 @@ RSS_MB_MAX = {1_000_000: 150.0, 10_000_000: 250.0}
 COST_RATIO_MAX = 1.15
 SEEDS = tuple(CALLED.values())
 PRELOAD_RECORDS = 60_000
+EXPIRED_MS = 5 * 86_400_000
+"""Longer ago than Yoco's window of two days, and the two that a sighting is kept beyond it."""
 PLACES: dict[str, dict[str, Sequence[str]]] = {
     "dedup": {pipeline.UNIQUE: (pipeline.UNIQUE,)},
     "normalize": {pipeline.NORMALIZED: (pipeline.NORMALIZED,)},
@@ -57,6 +60,9 @@ def dedup(
             show_default=False,
         ),
     ] = None,
+    expired: Annotated[
+        int, typer.Option(help="Of events seen before, as many more whose window has passed.")
+    ] = 0,
     against: Against = None,
     profile: Profile = None,
     as_json: AsJson = False,
@@ -64,9 +70,10 @@ def dedup(
     """Deduplication: bodies of 1 KB, a quarter of them redeliveries.
 
     The floor is the same records copied in transactions by bare aiokafka. With --keys 0 --keys
-    1000000 --keys 10000000 it also shows what a large state costs, in CPU and in memory.
+    1000000 --keys 10000000 it also shows what a large state costs, in CPU and in memory; with
+    --expired, how many keys that no window holds any more have left the state at the end.
     """
-    wish = Wish(pipeline.DEDUP, records, partitions, tuple(keys or (0,)), profile)
+    wish = Wish(pipeline.DEDUP, records, partitions, tuple(keys or (0,)), profile, expired)
     run_bench(lambda: bench(wish), against=against, as_json=as_json)
 
 
@@ -110,6 +117,7 @@ class Wish:
     partitions: int
     keys: Sequence[int]
     profile: Path | None
+    expired: int = 0
 
     @property
     def warm_up(self) -> int:
@@ -124,6 +132,7 @@ class Measured:
     row: Row
     floor: Row | None
     transaction_ms: float
+    expired_left: int
     checks: tuple[Check, ...]
 
 
@@ -135,6 +144,12 @@ async def bench(wish: Wish) -> Result:
         Figure(name=f"{each.row.name}: a transaction", value=each.transaction_ms, unit="ms")
         for each in found
     ]
+    if wish.expired:
+        left = Figure(
+            name=f"of {wish.expired:,} expired keys still kept", value=first.expired_left,
+            unit="keys", at_most=wish.expired / 2,
+        )  # fmt: skip
+        figures.append(left)
     for keys, each in zip(wish.keys, found, strict=True):
         if keys in RSS_MB_MAX:
             figures.append(
@@ -167,10 +182,12 @@ async def _measured(wish: Wish, keys: int, *, first: bool) -> Measured:
         if keys:
             tell(f"writing {keys:,} earlier events to {spec.changelog}")
             await preload(ground, keys)
+        if wish.expired:
+            await preload(ground, wish.expired, age_ms=EXPIRED_MS, called=stages.EXPIRED)
         child = ground.part("stage", spec.name, "--instance", "0")
         async with ground.running(child) as running:
             tell(f"{spec.name} works")
-            async with profiled(running.supervisor.pid(child.name) or 0, wish.profile):
+            async with profiled(running.pid(child.name), wish.profile):
                 progress = await worked_off(ground, running, child.name, spec, feed)
             seconds = await transaction_secs(running, child.name)
         name = f"{spec.name}, {keys:,} keys" if len(wish.keys) > 1 or keys else spec.name
@@ -178,6 +195,7 @@ async def _measured(wish: Wish, keys: int, *, first: bool) -> Measured:
             progress.row(name, warm_up=wish.warm_up),
             copied,
             seconds * 1000,
+            expired_kept(ground) if wish.expired else 0,
             stages.checks(
                 (stages.identity(each.key, each.headers) for each in made),
                 await _came_out(ground, spec),
@@ -199,17 +217,30 @@ def _made(ground: Bed, spec: pipeline.Stage, count: int) -> Iterator[Output]:
     return outputs
 
 
-async def preload(ground: Bed, keys: int) -> None:
+async def preload(ground: Bed, keys: int, *, age_ms: int = 0, called: str = stages.EARLIER) -> None:
     """So many sightings in dedup's changelog, with the mark that its transactions end with."""
     partitions = ground.setup.config.kafka.partitions
-    now_ms = now_us() // 1000
+    at_ms = now_us() // 1000 - age_ms
     mark = Output(pipeline.SEEN, MARK_KEY, encode_mark("bench", 0))
     async with writer(ground.setup.connection(), ground.setup.names) as to:
         for begin in range(0, keys, PRELOAD_RECORDS):
             numbers = range(begin, min(keys, begin + PRELOAD_RECORDS))
-            seen = stages.seen_before("shop-za", numbers, now_ms=now_ms)
-            await write_out(to, [seen[each::partitions] for each in range(partitions)])
+            seen = stages.seen_before("shop-za", numbers, at_ms=at_ms, called=called)
+            waiting: list[list[Output]] = [[] for _ in range(partitions)]
+            for number, each in zip(numbers, seen, strict=True):
+                waiting[number % partitions].append(each)
+            await write_out(to, waiting)
         await write_out(to, [[mark] for _ in range(partitions)])
+
+
+def expired_kept(ground: Bed) -> int:
+    """How many of the expired keys lie in the state of the process, which has ended."""
+    kept = 0
+    for folder in ground.folder.glob("state/*/*/0/*-dedup/[0-9]*"):
+        store = RocksStore(folder)
+        kept += sum(b"|evt_expired_" in key for key, _ in store.items())
+        store.close()
+    return kept
 
 
 async def transaction_secs(running: Running, name: str) -> float:
