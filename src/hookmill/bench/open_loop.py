@@ -59,7 +59,8 @@ class _Connection(asyncio.Protocol):
             return
         status, *lines = head.decode("latin-1").split("\r\n")
         fields = {
-            name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)
+            name.lower(): value.strip()
+            for name, _, value in (each.partition(":") for each in lines)
         }
         if len(body) < int(fields.get("content-length", "0")):
             return
@@ -124,9 +125,7 @@ def _now_us() -> int:
     return time.monotonic_ns() // 1000
 
 
-def request_bytes(
-    host: str, path: str, headers: Sequence[tuple[str, str]], body: bytes
-) -> bytes:
+def request_bytes(host: str, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
     """A POST as it goes over the wire."""
     fields = [("host", host), ("content-length", str(len(body))), *headers]
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hookmill import pipeline
+from hookmill.cli.garbage import settle
 from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import StageTelemetry
 from hookmill.core.errors import HookmillError
 from hookmill.kafka.member import Member, PartitionWorker, pause_growing
+from hookmill.kafka.pace import rest_secs
 from hookmill.kafka.partition import BATCH_BYTES_MAX, KafkaPort
 from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
 from hookmill.kafka.topics import admin, check_present, check_safety
@@ -39,10 +41,9 @@ async def serve(
     if stage is pipeline.ROUTE:
         for rule in setup.rules:
             catalog.ROUTE_MATCHES.labels(rule.name)  # 0 is shown of a rule that never took one
-    group = setup.names.group(stage.name)
+    group, connection = setup.names.group(stage.name), setup.connection()
     lock = lock_state(setup, cluster_id, group, instance)
     limits = {topic.name: topic.message_bytes_max for topic in setup.topics()}
-    connection = setup.connection()
 
     def make_worker(partition: int, consumer: Any) -> PartitionWorker:
         port = KafkaPort(
@@ -63,6 +64,7 @@ async def serve(
             pause=pause_growing,
             now_us=now_us,
             value_bytes_max=lambda topic: limits[topic] - BATCH_OVERHEAD_BYTES,
+            rest_secs=rest_secs,
         )
 
     member = Member(
@@ -78,6 +80,7 @@ async def serve(
         host = setup.config.ingress.admin_host
         async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
             say("process_started", private=private, instance=lock.name)
+            settle()
             await guarded(member.run(stopping), partial(check_cluster, setup, topics))
     finally:
         lock.release()

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ WRITTEN_BY = {
     "normalize": pipeline.NORMALIZED,
     "route": pipeline.HandlerTopics(HANDLER).queue,
 }
-_TRANSACTIONS = re.compile(r'^hookmill_transactions_total\{.*result="committed".*\} (\S+)$', re.M)
+_TRANSACTIONS = re.compile(r"^hookmill_transaction_seconds_(count|sum)\{.*\} (\S+)$", re.M)
 
 
 @app.command("chain")
@@ -54,7 +55,9 @@ def command(
     rate: Annotated[float, typer.Option(min=1, help="Deliveries a second.")] = 500.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long they come.")] = 30.0,
     warm_up: Annotated[float, typer.Option(min=0, help="How long before that, in seconds.")] = 10.0,
-    partitions: Annotated[int, typer.Option(min=1, help="Of every topic.")] = 12,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="Of every topic; each has transactions of its own.")
+    ] = 2,
     part: Annotated[
         str, typer.Option(help="What --profile looks at: ingress, dedup, normalize, route, handler")
     ] = "dedup",
@@ -114,11 +117,8 @@ async def _measured(
     async with profiled(pid, wish.profile):
         loaded = await play(ground, rate=wish.rate, seconds=wish.seconds, seed=3)
     after, transactions = _used(ground, running, parts), await _committed(running, parts)
-    per_transaction = {
-        each: len(loaded.accepted) / max(1, transactions[each] - committed[each])
-        for each in pipeline.STAGES
-    }
-    return result(wish, idle, loaded, before, after, per_transaction)
+    between = {each: transactions[each] - committed[each] for each in pipeline.STAGES}
+    return result(wish, idle, loaded, before, after, between)
 
 
 def result(
@@ -127,7 +127,7 @@ def result(
     loaded: Run,
     before: Mapping[str, Usage],
     after: Mapping[str, Usage],
-    per_transaction: Mapping[str, float],
+    transactions: Mapping[str, Counter[str]],
 ) -> Result:
     """The table: the whole chain, and each part of it."""
     took = {**chain.by_part(loaded), "whole chain": chain.total(loaded)}
@@ -161,8 +161,8 @@ def result(
                    at_most=P99_MS_MAX),
             Figure(name="p50 of an idle chain", value=alone.p50_ms, unit="ms"),
             Figure(name="p99, request to answer", value=chain.answered(loaded).p99_ms, unit="ms"),
-            *(Figure(name=f"{stage}: a transaction", value=records, unit="records")
-              for stage, records in per_transaction.items()),
+            *(figure for stage, each in transactions.items()
+              for figure in _of_transactions(stage, len(loaded.accepted), each)),
         ),
         notes=(
             f"{wish.rate:g} deliveries a second on {wish.partitions} partitions; the loader itself "
@@ -220,9 +220,7 @@ async def _post(ground: Bed, rate: float, requests: list[bytes]) -> list[Posted]
     """Let the loader do it, a process of its own."""
     work, answers = ground.folder / "work", ground.folder / "answers"
     port = ground.setup.config.ingress.port
-    work.write_bytes(
-        msgspec.msgpack.encode(open_loop.Work("127.0.0.1", port, rate, requests))
-    )
+    work.write_bytes(msgspec.msgpack.encode(open_loop.Work("127.0.0.1", port, rate, requests)))
     command = [sys.executable, "-m", "hookmill.bench.open_loop", str(work), str(answers)]
     loader = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
     try:
@@ -246,14 +244,23 @@ async def _appended(source: Reader, topic: str, since_ms: int) -> list[tuple[str
     ]
 
 
-async def _committed(running: Running, parts: Mapping[str, Child]) -> dict[str, float]:
-    """How many transactions each stage has committed."""
+def _of_transactions(stage: str, records: int, took: Counter[str]) -> tuple[Figure, Figure]:
+    """How large a stage's transactions were, and how long one took."""
+    count = max(1, took["count"])
+    return (
+        Figure(name=f"{stage}: a transaction", value=records / count, unit="records"),
+        Figure(name=f"{stage}: a transaction", value=1000 * took["sum"] / count, unit="ms"),
+    )
+
+
+async def _committed(running: Running, parts: Mapping[str, Child]) -> dict[str, Counter[str]]:
+    """How many transactions each stage has committed (`count`), in how many seconds (`sum`)."""
     found = {}
     async with aiohttp.ClientSession() as session:
         for stage in pipeline.STAGES:
             async with session.get(running.private(parts[stage].name) + "/metrics") as page:
-                counted = _TRANSACTIONS.search(await page.text())
-            found[stage] = float(counted[1]) if counted else 0.0
+                told = _TRANSACTIONS.findall(await page.text())
+            found[stage] = Counter({name: float(value) for name, value in told})
     return found
 
 
