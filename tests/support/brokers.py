@@ -5,11 +5,12 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from hookmill.core.record import Headers, Output, Record
 from hookmill.kafka.client import Connection
+from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.partition import KafkaPort
 from hookmill.kafka.reader import reader
 from hookmill.kafka.topics import admin, wanted
@@ -38,7 +39,7 @@ class BrokerLog:
     def __init__(self, servers: Sequence[str], namespace: str) -> None:
         self.connection = Connection(tuple(servers), {"security_protocol": "PLAINTEXT"})
         self.names = Names(namespace)
-        self._consumers: list[AIOKafkaConsumer] = []
+        self._consumers: list[Inbox] = []
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self, topics: Sequence[Topic], *, partitions: int = 1) -> None:
@@ -84,7 +85,7 @@ class BrokerLog:
 
     async def port(self, spec: Stage, partition: int) -> "EndingPort":
         """A port as a new owner of the partition would have it."""
-        consumer = AIOKafkaConsumer(
+        consumer = Inbox(
             **self.connection.arguments("test"),
             group_id=self.names.group(spec.name),
             isolation_level="read_committed",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from hookmill.core.event import Event, encode
 from hookmill.core.outcome import DeadLetter
@@ -17,6 +17,7 @@ from hookmill.handlers.kept import Kept, read_kept
 from hookmill.handlers.ports import Journal, Settings
 from hookmill.handlers.runner import Runner
 from hookmill.kafka.changelog import MARK_KEY
+from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.queue import POSITION, KafkaQueue
 from hookmill.kafka.store import RocksStore
 from hookmill.pipeline import KEEP_MS, Topic
@@ -278,7 +279,7 @@ class KafkaWorld(World):
         super().__init__()
         self.log = BrokerLog(servers, namespace)
         self._folder = folder
-        self._consumers: list[AIOKafkaConsumer] = []
+        self._consumers: list[Inbox] = []
 
     async def start(self) -> None:
         """Make the topics."""
@@ -336,7 +337,7 @@ class KafkaWorld(World):
             if owner.task.done():
                 owner.queue.close_store()
         names = self.log.names
-        consumer = AIOKafkaConsumer(
+        consumer = Inbox(
             **self.log.connection.arguments("test"),
             group_id=names.group(TOPICS.part),
             isolation_level="read_committed",

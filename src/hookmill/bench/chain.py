@@ -1,5 +1,4 @@
-"""Judges a run of the whole chain: how long each delivery took from part to part, and that none is
-missing or came twice.
+"""Judges a run of the whole chain: what each part took, and that nothing is missing or twice.
 
 Where the time goes is told by the broker: it stamps every record of the chain with the millisecond
 of its append (LogAppendTime), so a part's time runs from the append of the record that it reads to
@@ -30,23 +29,23 @@ class Run(msgspec.Struct, frozen=True):
     clock_us: int
 
     @property
-    def accepted(self) -> list[Posted]:
-        """What the ingress took."""
-        return [each for each in self.posted if each.delivery is not None]
+    def accepted(self) -> dict[str, Posted]:
+        """What the ingress took, by the id that it gave."""
+        return {each.delivery: each for each in self.posted if each.delivery is not None}
 
 
 def total(run: Run) -> Latency:
     """From when a delivery was due to when its handler had it."""
     handled = dict(run.handled)
     return latency(
-        [(handled[each.delivery] - each.due_us) / 1e6 for each in run.accepted
-         if each.delivery in handled]
+        [(handled[delivery] - each.due_us) / 1e6 for delivery, each in run.accepted.items()
+         if delivery in handled]
     )  # fmt: skip
 
 
 def answered(run: Run) -> Latency:
     """From when a delivery was due to when the provider had the answer."""
-    return latency([(each.answered_us - each.due_us) / 1e6 for each in run.accepted])
+    return latency([(each.answered_us - each.due_us) / 1e6 for each in run.accepted.values()])
 
 
 def late_sends(run: Run) -> Latency:
@@ -60,7 +59,7 @@ def by_part(run: Run) -> dict[str, Latency]:
         {delivery: at_ms * 1000 for delivery, at_ms in run.appended[part]} for part in PARTS[:-1]
     ]
     ends_us.append({delivery: at_us + run.clock_us for delivery, at_us in run.handled})
-    begins_us = {each.delivery: each.due_us + run.clock_us for each in run.accepted}
+    begins_us = {delivery: each.due_us + run.clock_us for delivery, each in run.accepted.items()}
     found = {}
     for part, end_us in zip(PARTS, ends_us, strict=True):
         found[part] = latency(
@@ -74,7 +73,7 @@ def by_part(run: Run) -> dict[str, Latency]:
 def checks(run: Run) -> tuple[Check, ...]:
     """Whether every delivery was taken and went through every part exactly once."""
     refused = Counter(each.status for each in run.posted if each.delivery is None)
-    wanted = Counter(each.delivery for each in run.accepted)
+    wanted = Counter(run.accepted)
     went = {f"the topic that {part} writes": [each for each, _ in run.appended[part]]
             for part in PARTS[:-1]}  # fmt: skip
     went["the handler"] = [each for each, _ in run.handled]
@@ -92,5 +91,5 @@ def checks(run: Run) -> tuple[Check, ...]:
 def _refused(refused: Counter[int], posted: int) -> str:
     if not refused:
         return f"all {posted:,} deliveries were accepted"
-    told = ", ".join(f"{count} times {status or 'no answer'}" for status, count in refused.items())
+    told = ", ".join(f"{count} of {status or 'no answer'}" for status, count in refused.items())
     return f"of {posted:,} deliveries were not accepted: {told}"

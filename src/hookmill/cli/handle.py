@@ -5,6 +5,7 @@ import time
 from functools import partial
 from typing import Any
 
+from hookmill.cli.garbage import settle
 from hookmill.cli.kept_view import retry_delays_secs
 from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
@@ -16,7 +17,7 @@ from hookmill.handlers.api import Handler
 from hookmill.handlers.handling import Handling
 from hookmill.handlers.journal import Journal
 from hookmill.handlers.ports import Settings
-from hookmill.handlers.runner import Runner
+from hookmill.handlers.runner import COMMIT_REST_SECS, Runner
 from hookmill.kafka.member import STUCK_SECS, Member, PartitionWorker
 from hookmill.kafka.memory import Memory
 from hookmill.kafka.queue import KafkaQueue
@@ -81,6 +82,7 @@ async def _serve(
         host = setup.config.ingress.admin_host
         async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
             say("process_started", private=private, instance=lock.name)
+            settle()
             await guarded(member.run(stopping), partial(check_cluster, setup, topics))
     finally:
         await handler.close()
@@ -137,7 +139,10 @@ def _worker_maker(
             settings, handler, journal=journal, observer=told, now_us=now_us, clock=time.monotonic,
             tracer=tracer,
         )  # fmt: skip
-        runner = Runner(settings, handling, queue, slots=slots, observer=told, now_us=now_us)
+        runner = Runner(
+            settings, handling, queue, slots=slots, observer=told, now_us=now_us,
+            rest_secs=COMMIT_REST_SECS,
+        )  # fmt: skip
         return _QueueWorker(queue, runner, told)
 
     return make_worker

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -20,19 +19,6 @@ T = TypeVar("T")
 INTERRUPTED = 130
 CONNECT_PAUSE_SECS = 1.0
 GUARD_SECS = 20.0
-COLLECT_AFTER = (50_000, 20, 50)
-"""Objects, young collections, middle ones: a transaction's records are gone before the first."""
-
-
-def settle_memory() -> None:
-    """Called once a process is set up: what is there then stays, and is never looked at again.
-
-    A collector that follows the default thresholds walks over every record of a batch several
-    times, and now and then over all modules: 8 % of a stage's time, for garbage that is not there.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 def heed_sigterm_as_first_process() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from hookmill import pipeline
-from hookmill.cli.process import guarded, private_port, settle_memory, until_kafka_answers
+from hookmill.cli.garbage import settle
+from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import StageTelemetry
 from hookmill.core.errors import HookmillError
 from hookmill.kafka.member import Member, PartitionWorker, pause_growing
 from hookmill.kafka.memory import Memory
+from hookmill.kafka.pace import rest_secs
 from hookmill.kafka.partition import BATCH_BYTES_MAX, KafkaPort
 from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
 from hookmill.kafka.topics import admin, check_present, check_safety
@@ -78,6 +80,7 @@ async def _serve(
             now_us=now_us,
             value_bytes_max=lambda topic: limits[topic] - BATCH_OVERHEAD_BYTES,
             traces=traces,
+            rest_secs=rest_secs,
         )
 
     member = Member(
@@ -92,8 +95,8 @@ async def _serve(
     try:
         host = setup.config.ingress.admin_host
         async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
-            settle_memory()
             say("process_started", private=private, instance=lock.name)
+            settle()
             await guarded(member.run(stopping), partial(check_cluster, setup, topics))
     finally:
         lock.release()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, ProducerFenced
 
@@ -24,6 +24,7 @@ from hookmill.kafka.client import (
     REBALANCE_TIMEOUT_MS,
     Connection,
 )
+from hookmill.kafka.inbox import Inbox
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
@@ -61,7 +62,7 @@ class PartitionWorker(Protocol):
         """Let go of what it holds."""
 
 
-MakeWorker = Callable[[int, AIOKafkaConsumer], PartitionWorker]
+MakeWorker = Callable[[int, Inbox], PartitionWorker]
 
 
 async def pause_growing(attempt: int) -> None:
@@ -97,7 +98,7 @@ class Member:
         self._turned: dict[int, tuple[int, float]] = {}
         self._joined = False
         self._failed: asyncio.Future[Any] | None = None
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = Inbox(
             **connection.arguments(group),
             group_id=group,
             group_instance_id=instance_id,

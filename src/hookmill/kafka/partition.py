@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from hookmill.core.record import Output, Record
 from hookmill.kafka.changelog import Entry
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
+from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.producing import stop, write
 from hookmill.kafka.records import from_consumer
 from hookmill.pipeline import Names, Stage
@@ -31,7 +32,7 @@ class Owner:
         names: Names,
         group: str,
         partition: int,
-        consumer: AIOKafkaConsumer,
+        consumer: Inbox,
         *,
         reads: str,
         changelog: str,
@@ -124,19 +125,12 @@ class Owner:
             end = await self._consumer.end_offsets([at])
         return begin[at], end[at]
 
-    async def _fetch(
-        self,
-        consumer: AIOKafkaConsumer,
-        places: Sequence[TopicPartition],
-        *,
-        records_max: int,
-        timeout_secs: float,
-    ) -> list[Record]:
+    async def _take(self, *, records_max: int, timeout_secs: float) -> list[Record]:
         async with asyncio.timeout(timeout_secs + NETWORK_TIMEOUT_SECS):
-            found = await consumer.getmany(
-                *places, timeout_ms=int(timeout_secs * 1000), max_records=records_max
+            found = await self._consumer.take(
+                self._input, records_max=records_max, timeout_secs=timeout_secs
             )
-        return [from_consumer(each) for at in places for each in found.get(at, ())]
+        return [from_consumer(each) for each in found]
 
     async def _commit(
         self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, int]
@@ -166,7 +160,7 @@ class KafkaPort(Owner):
         names: Names,
         spec: Stage,
         partition: int,
-        consumer: AIOKafkaConsumer,
+        consumer: Inbox,
         *,
         batch_bytes_max: int = BATCH_BYTES_MAX,
     ) -> None:
@@ -195,9 +189,7 @@ class KafkaPort(Owner):
 
     async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
         """The next records; empty when none came in time."""
-        return await self._fetch(
-            self._consumer, [self._input], records_max=records_max, timeout_secs=timeout_secs
-        )
+        return await self._take(records_max=records_max, timeout_secs=timeout_secs)
 
     async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
         """The outputs and the group's offset in one transaction."""

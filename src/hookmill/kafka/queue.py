@@ -8,7 +8,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from hookmill.core.record import Output, Record
 from hookmill.kafka.changelog import State, Watcher
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.partition import BATCH_BYTES_MAX, Owner
+from hookmill.kafka.records import from_consumer
 from hookmill.kafka.safely import in_range, to_the_end
 from hookmill.kafka.store import Store
 from hookmill.pipeline import HandlerTopics, Names
@@ -31,7 +33,7 @@ class KafkaQueue(Owner):
         names: Names,
         topics: HandlerTopics,
         partition: int,
-        consumer: AIOKafkaConsumer,
+        consumer: Inbox,
         store: Store,
         *,
         retry_topics: Sequence[str],
@@ -76,9 +78,7 @@ class KafkaQueue(Owner):
 
     async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
         """The next records of the queue; empty when none came in time."""
-        return await self._fetch(
-            self._consumer, [self._input], records_max=records_max, timeout_secs=timeout_secs
-        )
+        return await self._take(records_max=records_max, timeout_secs=timeout_secs)
 
     async def fetch_retries(
         self, topics: Sequence[str], *, records_max: int, timeout_secs: float
@@ -90,13 +90,13 @@ class KafkaQueue(Owner):
         if self._retries is None:
             self._retries = await self._retry_consumer()
         topic_of = {self._retry_at[each].topic: each for each in topics}
-        found = await self._fetch(
-            self._retries,
-            [self._retry_at[each] for each in topics],
-            records_max=records_max,
-            timeout_secs=timeout_secs,
-        )
-        return [(topic_of[record.topic], record) for record in found]
+        async with asyncio.timeout(timeout_secs + NETWORK_TIMEOUT_SECS):
+            found = await self._retries.getmany(
+                *(self._retry_at[each] for each in topics),
+                timeout_ms=int(timeout_secs * 1000),
+                max_records=records_max,
+            )
+        return [(topic_of[at.topic], from_consumer(each)) for at in found for each in found[at]]
 
     def kept(self, key: bytes) -> bytes:
         """A value out of the state; raises KeyError if there is none."""

@@ -6,6 +6,7 @@ the fence can no other owner commit, only then is the committed offset the truth
 store is written only after the commit. Any doubt throws everything away and starts again.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
@@ -79,6 +80,8 @@ class Watcher(changelog.Watcher, Protocol):
 
 Pause = Callable[[int], Awaitable[None]]
 """Waits before the n-th attempt in a row, longer each time."""
+Rest = Callable[[int, float], float]
+"""How many seconds to rest after a batch of so many records that took so long."""
 
 
 class Worker:
@@ -96,6 +99,7 @@ class Worker:
         now_us: Callable[[], int],
         value_bytes_max: Callable[[str], int],
         traces: StageTraces | None = None,
+        rest_secs: Rest = lambda records, took_secs: 0.0,
     ) -> None:
         self._stage = stage
         self._spec = spec
@@ -107,6 +111,7 @@ class Worker:
         self._value_bytes_max = value_bytes_max
         self._traces = traces
         self._received_us = 0
+        self._rest_secs = rest_secs
         self.position = -1
         self.turns = 0
         self.pending_since_ms: int | None = None
@@ -125,12 +130,20 @@ class Worker:
             self.turns += 1
             self.pending_since_ms = records[0].timestamp_ms if records else None
             self._received_us = self._now_us()
+            began = time.perf_counter()
             await self._process(records)
+            self.pending_since_ms = None
+            if records:
+                await self._rest(len(records), time.perf_counter() - began)
 
     async def close(self) -> None:
         """Let go of the store and of the producer."""
         self._state.store.close()
         await self._port.close()
+
+    async def _rest(self, records: int, took_secs: float) -> None:
+        if (seconds := self._rest_secs(records, took_secs)) > 0:
+            await asyncio.sleep(seconds)
 
     async def _process(self, records: Sequence[Record]) -> None:
         attempt = 0

@@ -175,6 +175,9 @@ def server_settings(
         "auto.create.topics.enable": "false",
         "default.replication.factor": str(copies),
         "min.insync.replicas": str(in_sync_min),
+        # Kafka's own 3 and 8 are for a machine of its own: here they take turns on few cores.
+        "num.network.threads": "1",
+        "num.io.threads": "2",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         # A node that was killed may come back only when its session is over.

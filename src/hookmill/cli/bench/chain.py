@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +47,16 @@ WRITTEN_BY = {
     "normalize": pipeline.NORMALIZED,
     "route": pipeline.HandlerTopics(HANDLER).queue,
 }
-_TRANSACTIONS = re.compile(r'^hookmill_transactions_total\{.*result="committed".*\} (\S+)$', re.M)
+_TRANSACTIONS = re.compile(r"^hookmill_transaction_seconds_(count|sum)\{.*\} (\S+)$", re.M)
 
 
 def command(
     rate: Annotated[float, typer.Option(min=1, help="Deliveries a second.")] = 500.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long they come.")] = 30.0,
     warm_up: Annotated[float, typer.Option(min=0, help="How long before that, in seconds.")] = 10.0,
-    partitions: Annotated[int, typer.Option(min=1, help="Of every topic.")] = 12,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="Of every topic; each has transactions of its own.")
+    ] = 2,
     part: Annotated[
         str, typer.Option(help="What --profile looks at: ingress, dedup, normalize, route, handler")
     ] = "dedup",
@@ -113,11 +116,8 @@ async def _measured(
     async with profiled(pid, wish.profile):
         loaded = await play(ground, rate=wish.rate, seconds=wish.seconds, seed=3)
     after, transactions = _used(ground, running, parts), await _committed(running, parts)
-    per_transaction = {
-        each: len(loaded.accepted) / max(1, transactions[each] - committed[each])
-        for each in pipeline.STAGES
-    }
-    return result(wish, idle, loaded, before, after, per_transaction)
+    between = {each: transactions[each] - committed[each] for each in pipeline.STAGES}
+    return result(wish, idle, loaded, before, after, between)
 
 
 def result(
@@ -126,7 +126,7 @@ def result(
     loaded: Run,
     before: Mapping[str, Usage],
     after: Mapping[str, Usage],
-    per_transaction: Mapping[str, float],
+    transactions: Mapping[str, Counter[str]],
 ) -> Result:
     """The table: the whole chain, and each part of it."""
     took = {**chain.by_part(loaded), "whole chain": chain.total(loaded)}
@@ -160,8 +160,8 @@ def result(
                    at_most=P99_MS_MAX),
             Figure(name="p50 of an idle chain", value=alone.p50_ms, unit="ms"),
             Figure(name="p99, request to answer", value=chain.answered(loaded).p99_ms, unit="ms"),
-            *(Figure(name=f"{stage}: a transaction", value=records, unit="records")
-              for stage, records in per_transaction.items()),
+            *(figure for stage, each in transactions.items()
+              for figure in _of_transactions(stage, len(loaded.accepted), each)),
         ),
         notes=(
             f"{wish.rate:g} deliveries a second on {wish.partitions} partitions; the loader itself "
@@ -243,14 +243,23 @@ async def _appended(source: Reader, topic: str, since_ms: int) -> list[tuple[str
     ]
 
 
-async def _committed(running: Running, parts: Mapping[str, Child]) -> dict[str, float]:
-    """How many transactions each stage has committed."""
+def _of_transactions(stage: str, records: int, took: Counter[str]) -> tuple[Figure, Figure]:
+    """How large a stage's transactions were, and how long one took."""
+    count = max(1, took["count"])
+    return (
+        Figure(name=f"{stage}: a transaction", value=records / count, unit="records"),
+        Figure(name=f"{stage}: a transaction", value=1000 * took["sum"] / count, unit="ms"),
+    )
+
+
+async def _committed(running: Running, parts: Mapping[str, Child]) -> dict[str, Counter[str]]:
+    """How many transactions each stage has committed (`count`), in how many seconds (`sum`)."""
     found = {}
     async with aiohttp.ClientSession() as session:
         for stage in pipeline.STAGES:
             async with session.get(running.private(parts[stage].name) + "/metrics") as page:
-                counted = _TRANSACTIONS.search(await page.text())
-            found[stage] = float(counted[1]) if counted else 0.0
+                told = _TRANSACTIONS.findall(await page.text())
+            found[stage] = Counter({name: float(value) for name, value in told})
     return found
 
 

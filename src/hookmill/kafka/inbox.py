@@ -1,0 +1,150 @@
+"""A consumer whose records are drawn as soon as they have come, and wait here by partition.
+
+aiokafka asks a broker for more only when nothing that it fetched lies unread. With a worker for
+each partition, one that is inside a transaction held up all others, and a worker that came back
+found what had come before its transaction, never what had come during it: a stage took a whole
+transaction longer than it had to. One task draws for all, so that an arrival wakes one task, not
+one for each partition.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+HELD_RECORDS_MAX = 2_000
+HELD_BYTES_MAX = 8 * 1024 * 1024
+DRAW_SECS = 0.01
+"""Between two draws: a fetch costs the same for one record as for many. What comes to an idle
+consumer is drawn at once."""
+
+
+class _Place:
+    """What has come of one partition and was not taken yet; an error comes after the records."""
+
+    def __init__(self) -> None:
+        self.records: deque[Any] = deque()
+        self.size_bytes = 0
+        self.error: Exception | None = None
+        self.came = asyncio.Event()
+
+    @property
+    def room(self) -> int:
+        """How many records more it takes."""
+        if self.error is not None or self.size_bytes >= HELD_BYTES_MAX:
+            return 0
+        return HELD_RECORDS_MAX - len(self.records)
+
+    def put(self, records: list[Any]) -> None:
+        """Hold these."""
+        self.records.extend(records)
+        self.size_bytes += sum(map(_size, records))
+        self.came.set()
+
+    def fail(self, error: Exception) -> None:
+        """Whoever takes next is told."""
+        self.error = error
+        self.came.set()
+
+    def take(self, records_max: int) -> list[Any]:
+        """The oldest records; raises the error where there are none before it."""
+        if not self.records and self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        taken = [self.records.popleft() for _ in range(min(records_max, len(self.records)))]
+        self.size_bytes -= sum(map(_size, taken))
+        if not self.records and self.error is None:
+            self.came.clear()
+        return taken
+
+
+class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
+    """A group's consumer; `take` in place of `getmany`, each partition by one taker."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._places: dict[TopicPartition, _Place] = {}
+        self._room = asyncio.Event()
+        self._drawing: asyncio.Task[None] | None = None
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Fetch from there on; what was drawn is thrown away."""
+        self._places.pop(partition, None)
+        super().seek(partition, offset)
+
+    async def take(
+        self, partition: TopicPartition, *, records_max: int, timeout_secs: float
+    ) -> list[Any]:
+        """The next records of that partition; empty when none came in time."""
+        place = self._places.get(partition)
+        if place is None:
+            place = self._places[partition] = _Place()
+            self._room.set()
+        if self._drawing is None:
+            self._drawing = asyncio.ensure_future(self._draw())
+        if not place.came.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_secs):
+                    await place.came.wait()
+        was_full = place.room <= 0
+        taken = place.take(records_max)
+        if was_full:
+            self._room.set()
+        if taken:
+            return taken
+        # the group's own errors come this way, whether or not there are records
+        found = await self.getmany(partition, max_records=records_max)
+        return list(found.get(partition, ()))
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        if self._drawing is not None:
+            self._drawing.cancel()
+            await asyncio.wait([self._drawing])
+        await super().stop()
+
+    async def _draw(self) -> None:
+        loop = asyncio.get_running_loop()
+        rested_until = 0.0
+        while True:
+            self._room.clear()
+            arrived = self._fetcher._create_fetch_waiter()
+            room = asyncio.ensure_future(self._room.wait())
+            try:
+                if not self._holds_some():
+                    await asyncio.wait({arrived, room}, return_when="FIRST_COMPLETED")
+                error = arrived.exception() if arrived.done() else None
+            finally:
+                room.cancel()
+                arrived.cancel()
+            if error is not None:
+                for place in self._places.values():
+                    place.fail(error)
+            if (left := rested_until - loop.time()) > 0:
+                await asyncio.sleep(left)
+            for partition, place in list(self._places.items()):
+                if place.room > 0 and partition in self._fetcher._records:
+                    await self._draw_one(partition, place)
+            rested_until = loop.time() + DRAW_SECS
+
+    def _holds_some(self) -> bool:
+        """Whether something has come that may be drawn."""
+        return any(
+            place.room > 0 and partition in self._fetcher._records
+            for partition, place in self._places.items()
+        )
+
+    async def _draw_one(self, partition: TopicPartition, place: _Place) -> None:
+        try:
+            found = await self.getmany(partition, max_records=place.room)
+        except Exception as error:
+            place.fail(error)
+        else:
+            if records := found.get(partition):
+                place.put(records)
+
+
+def _size(record: Any) -> int:
+    return len(record.key or b"") + len(record.value or b"")
