@@ -347,6 +347,36 @@ def test_a_ledger_on_a_disk_of_its_own_is_alone(overlay: str) -> None:
             assert ours(overlay)[f"handler-{name}"]["spec"].get("replicas", 1) == 1
 
 
+def test_the_way_in_leads_to_the_public_port() -> None:
+    """By TLS, for the path of the webhooks alone; the private port is in no service of it."""
+    found = manifests("production")
+    (way,) = of_kind(found, "Ingress").values()
+    (rule,) = way["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    service = of_kind(found, "Service")[path["backend"]["service"]["name"]]
+    (port,) = service["spec"]["ports"]
+
+    assert [rule["host"]] == way["spec"]["tls"][0]["hosts"]
+    assert path["path"] == "/webhooks/"
+    assert path["backend"]["service"]["port"]["name"] == port["name"]
+    assert port["targetPort"] == "webhooks"
+    assert setup_of("production").config.ingress.trusted_proxies
+
+
+def test_the_ingress_is_scaled_by_what_it_needs() -> None:
+    """One a zone at least; by CPU, below the one core that a process can use."""
+    found = manifests("production")
+    (scaler,) = of_kind(found, "HorizontalPodAutoscaler").values()
+    workload = of_kind(found, "Deployment")[scaler["spec"]["scaleTargetRef"]["name"]]
+    (metric,) = scaler["spec"]["metrics"]
+    request = container(workload)["resources"]["requests"]["cpu"]
+    milli = int(request.removesuffix("m"))
+
+    assert "replicas" not in workload["spec"]
+    assert scaler["spec"]["minReplicas"] >= 3
+    assert milli * metric["resource"]["target"]["averageUtilization"] / 100 < 1000
+
+
 def test_the_topics_for_strimzi_are_those_of_the_map() -> None:
     """`hookmill topics strimzi` writes the file again, byte for byte."""
     config = FOLDER / "overlays/production/hookmill.toml"
