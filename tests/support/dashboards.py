@@ -1,5 +1,6 @@
 """The dashboards of deploy/grafana as files, and their queries as Grafana would send them."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -41,3 +42,13 @@ def filled(expression: str) -> str:
         expression = expression.replace(name, value)
     assert not re.search(r"\$\w", expression), expression
     return expression
+
+
+def program(name: str) -> Any:
+    """`build` or `draw`, the programs beside the descriptions, as a module."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found

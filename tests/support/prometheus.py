@@ -35,18 +35,19 @@ def find(command: str) -> str:
 
 
 def hurried(rules: Path) -> str:
-    """The same rules without their patience: evaluated each second, firing at once."""
+    """The same rules with little patience: evaluated each second, firing after five."""
     document = yaml.safe_load(rules.read_text())
     for group in document["groups"]:
         group["interval"] = "1s"
         for rule in group["rules"]:
-            rule.pop("for", None)
+            if "for" in rule:
+                rule["for"] = "5s"
     text: str = yaml.safe_dump(document, sort_keys=False)
     return text
 
 
 class Prometheus:
-    """Scrapes the given ports of this machine each second, and has these rules."""
+    """Scrapes the given ports of this machine every two seconds, and has these rules."""
 
     def __init__(self, folder: Path, ports: Mapping[str, int], rules: str) -> None:
         self._folder = folder
@@ -57,7 +58,11 @@ class Prometheus:
             for name, port in ports.items()
         ]
         config = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {
+                "scrape_interval": "2s",
+                "scrape_timeout": "2s",
+                "evaluation_interval": "1s",
+            },
             "rule_files": ["rules.yml"],
             "scrape_configs": [{"job_name": "hookmill", "static_configs": jobs}],
         }

@@ -3,13 +3,17 @@
 import base64
 import hashlib
 import hmac
+import json
 import signal
+import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.dashboards import queries
+from support.dashboards import FILES, queries
+from support.dashboards import program as script
 from support.program import ECHEZONA_SECRET, Program, free_port
 from support.prometheus import Prometheus, hurried
 
@@ -87,31 +91,37 @@ def test_what_is_watched_is_seen(watched: Watched) -> None:
     program, prometheus = watched.program, watched.prometheus
     program.run("send", "yoco", "--count", "20", "--rate", "20", "--duplicates", "0.2")
     program.until(lambda: not WITH_DATA - watched.shown())
-    assert watched.alerts() == set()
+    program.until(lambda: watched.alerts() == set())
+    assert "no data" not in drawn("overview", prometheus).split("Endpoints against")[0]
 
     program.run("send", "yoco", "--count", "10", "--rate", "20", "--forged", "1")
     program.until(lambda: watched.alerts() == {"HookmillVerificationFailuresJump"})
 
     assert program.post(*unparseable())[0] == 200
-    program.until(
-        lambda: (
-            watched.alerts() == {"HookmillVerificationFailuresJump", "HookmillDeadLettersGrowing"}
-        )
-    )
+    both = {"HookmillVerificationFailuresJump", "HookmillDeadLettersGrowing"}
+    program.until(lambda: watched.alerts() == both)
 
     watched.ingress.send_signal(signal.SIGTERM)
     watched.ingress.wait(30)
-    program.until(lambda: "HookmillRefusing" in watched.alerts())
+    everything = {*both, "HookmillRefusing"}
+    program.until(lambda: watched.alerts() == everything)
 
-    assert watched.alerts() == {
-        "HookmillVerificationFailuresJump", "HookmillDeadLettersGrowing", "HookmillRefusing",
-    }  # fmt: skip
     assert [each["name"] for each in prometheus.rules() if each["health"] != "ok"] == []
     for alert in prometheus.firing():
         assert all(
             "error" not in each and "{{" not in each for each in alert["annotations"].values()
         )
         assert not any("<no value>" in each for each in alert["annotations"].values())
+
+
+def drawn(name: str, prometheus: Prometheus) -> str:
+    """A dashboard as a picture of the last minute; it is well-formed."""
+    [path] = [each for each in FILES if each.stem == name]
+    dashboard = json.loads(path.read_text())
+    url, now = f"http://127.0.0.1:{prometheus.port}", time.time()
+    picture: str = script("draw").draw(dashboard, url, now - SEEN_SECS, now)
+    ElementTree.fromstring(picture)
+    return picture
 
 
 def unparseable() -> tuple[str, bytes, dict[str, str]]:
