@@ -173,6 +173,15 @@ def test_copies_are_in_sync(expected: State, in_sync: tuple[int, ...], leader: i
     assert of(judged(survey(topics=topics)), "kafka.replicas") == {expected}
 
 
+def test_copies_on_a_broker_that_cannot_be_reached_are_lost() -> None:
+    """Without a quorum of controllers the others go on telling that all are in sync."""
+    lost = tuple(Broker(each, f"kafka-{each}:9092", "it does not answer there") for each in (2, 3))
+    topics = {RAW.name: topic((1, 2, 3), (1, 2, 3))}
+
+    assert of(judged(survey(brokers=(Broker(1, "kafka-1:9092"), *lost), topics=topics)),
+              "kafka.replicas") == {"failure"}  # fmt: skip
+
+
 def test_kafkas_own_topics_are_as_safe_as_ours() -> None:
     """Else no transaction commits while a broker is away."""
     seen = survey()

@@ -139,22 +139,28 @@ def _less(have: str, want: str) -> bool:
 
 
 def replicas(seen: Survey, wants: Sequence[Wanted]) -> Iterator[Finding]:
-    """Every partition has a leader, and its copies are in sync."""
+    """Every partition has a leader, and its copies are in sync.
+
+    One on a broker that cannot be reached counts as lost: without a quorum of controllers the
+    others go on telling how it was.
+    """
+    up = {each.node_id for each in seen.brokers if each.problem is None}
     in_sync_min = {each.name: int(each.settings["min.insync.replicas"]) for each in wants}
     leaderless, below, under, good = [], [], [], 0
     for name, least in in_sync_min.items():
         for each in seen.topics[name].partitions if name in seen.topics else ():
-            if each.leader < 0:
+            in_sync = up.intersection(each.in_sync)
+            if each.leader not in up:
                 leaderless.append(f"{name}:{each.number}")
-            elif len(each.in_sync) < least:
+            elif len(in_sync) < least:
                 below.append(f"{name}:{each.number}")
-            elif len(each.in_sync) < len(each.replicas):
+            elif len(in_sync) < len(each.replicas):
                 under.append(f"{name}:{each.number}")
             else:
                 good += 1
     bring = "bring the broker back; see docs/RUNBOOK.md, Kafka is down"
     if leaderless:
-        yield failure("kafka.replicas", f"no leader: {some(leaderless)}", bring)
+        yield failure("kafka.replicas", f"no leader that answers: {some(leaderless)}", bring)
     if below:
         yield failure("kafka.replicas", "fewer copies in sync than min.insync.replicas, so nothing "
                       f"can be written: {some(below)}", bring)  # fmt: skip
