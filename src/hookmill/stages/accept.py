@@ -6,7 +6,7 @@ import msgspec
 
 from hookmill.core.delivery import Delivery, Item, Secret
 from hookmill.core.ids import body_hash, bounded, subject_key
-from hookmill.core.record import Output
+from hookmill.core.record import Headers, Output
 from hookmill.providers.endpoint import Endpoint
 from hookmill.stages import headers
 
@@ -46,19 +46,20 @@ def _common_headers(
 ) -> tuple[tuple[str, bytes], ...]:
     evidence = endpoint.pack.evidence(delivery, endpoint.options)
     content_type = (delivery.header("content-type") or "")[:256]
-    own = (
+    traceparent = delivery.header("traceparent")
+    traced: Headers = ()
+    if traceparent and _TRACEPARENT.fullmatch(traceparent):
+        traced = ((headers.TRACEPARENT, traceparent.encode()),)
+    return (
         (headers.DELIVERY, delivery_id.encode()),
         (headers.ENDPOINT, endpoint.name.encode()),
         (headers.PROVIDER, endpoint.pack.name.encode()),
         (headers.RECEIVED_AT, b"%d" % delivery.received_at_us),
         (headers.SECRET, secret.name.encode()),
         (headers.CONTENT_TYPE, content_type.encode("utf-8", "replace")),
+        *traced,
         (headers.SIGNED, _json(evidence)),
     )
-    traceparent = delivery.header("traceparent")
-    if traceparent and _TRACEPARENT.fullmatch(traceparent):
-        return (*own, (headers.TRACEPARENT, traceparent.encode()))
-    return own
 
 
 def _item_headers(item: Item, number: int, count: int) -> tuple[tuple[str, bytes], ...]:
