@@ -77,7 +77,7 @@ class Ingress:
         self._doors = doors
         self._keeper = keeper
         self._names = names
-        self._now_us = now_us
+        self.now_us = now_us
         self._admission = Admission(options)
         self._trusted = networks(options.trusted_proxies)
         self._rejections: set[asyncio.Task[None]] = set()
@@ -90,22 +90,13 @@ class Ingress:
         """What keeps records."""
         return self._keeper
 
-    def now_us(self) -> int:
-        """The time, in epoch microseconds."""
-        return self._now_us()
-
     def open_door(self, name: str) -> Door | None:
         """The endpoint of that name, while deliveries can be taken at all."""
         return self._doors.get(name) if self._keeper.available and not self.draining else None
 
     def enter(self, endpoint: str, body_bytes: int) -> None:
         """Let a request in whose body has come; raises Refused. `leave` ends it."""
-        self._admission.enter(endpoint)
-        try:
-            self._admission.hold(body_bytes)
-        except Refused:
-            self._admission.leave(endpoint, 0)
-            raise
+        self._admission.enter_whole(endpoint, body_bytes)
 
     def leave(self, endpoint: str, held_bytes: int) -> None:
         """A request that was let in is answered."""
@@ -181,7 +172,7 @@ class Ingress:
             timeout_secs=self._options.body_timeout_secs,
             hold=hold,
         )
-        delivery = Delivery(_headers(request), body, self._now_us(), _query(request))
+        delivery = Delivery(_headers(request), body, self.now_us(), _query(request))
         pack, terms = door.endpoint.pack, door.terms()
         if request.method in pack.handshake_methods:
             answer = pack.handshake(delivery, request.method, terms)
