@@ -26,11 +26,14 @@ class SecretTexts:
         tell: Callable[[str], None] = lambda problem: None,
     ) -> None:
         self._read = [(each.name, _reader(each, environ, clock, tell)) for each in sources]
-        self.read()
+        self._fixed: list[tuple[str, str]] | None = None
+        texts = self.read()
+        if all(each.file is None for each in sources):
+            self._fixed = texts  # nothing of it can change; it is asked at each delivery
 
     def read(self) -> list[tuple[str, str]]:
         """Every secret's name and its text as it is now."""
-        return [(name, read()) for name, read in self._read]
+        return self._fixed or [(name, read()) for name, read in self._read]
 
 
 def live_keys(
@@ -49,7 +52,7 @@ def live_keys(
     def live() -> Keys:
         nonlocal known, known_texts
         latest = texts.read()
-        if latest != known_texts:
+        if latest is not known_texts and latest != known_texts:
             known_texts = latest
             try:
                 known = keys_of(latest)

@@ -50,10 +50,9 @@ def uuid7(epoch_us: int, random: bytes) -> str:
     """
     epoch_ms, micros = divmod(epoch_us, 1000)
     fraction = micros * 4096 // 1000
-    low = int.from_bytes(random, "big") & ((1 << 62) - 1)
-    value = (epoch_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | low
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    at, low = f"{epoch_ms & ((1 << 48) - 1):012x}", random.hex()
+    variant = "89ab"[random[0] >> 4 & 0b11]
+    return f"{at[:8]}-{at[8:]}-7{fraction:03x}-{variant}{low[1:4]}-{low[4:]}"
 
 
 def uuid7_epoch_ms(text: str) -> int | None:

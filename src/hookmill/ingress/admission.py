@@ -29,6 +29,19 @@ class Admission:
         self.requests += 1
         self._by_endpoint[endpoint] += 1
 
+    def enter_whole(self, endpoint: str, held_bytes: int) -> None:
+        """Let a request in whose body has come; raises Refused."""
+        limits = self._limits
+        if (
+            self.requests >= limits.requests_in_flight_max
+            or self._by_endpoint[endpoint] >= limits.endpoint_requests_in_flight_max
+            or self.held_bytes + held_bytes > limits.bytes_in_flight_max
+        ):
+            raise Refused(Reason.TOO_MANY_REQUESTS)
+        self.requests += 1
+        self._by_endpoint[endpoint] += 1
+        self.held_bytes += held_bytes
+
     def leave(self, endpoint: str, held_bytes: int) -> None:
         """A request that was let in is answered."""
         self.requests -= 1

@@ -129,6 +129,12 @@ class _Protocol(RequestHandler):
         self._short.take(door, message, payload.read_nowait(), self)
         return True
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading, where it was paused: a stream asks for it after each read, and aiohttp
+        would parse nothing once more each time, for a tenth of a delivery's cost."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def reply(self, answer: bytes) -> None:
         """Write the answer of a delivery that went the short way, and go on."""
         self._answering = self._request_in_progress = False

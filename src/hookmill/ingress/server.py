@@ -80,7 +80,7 @@ class Ingress:
         self._doors = doors
         self._keeper = keeper
         self._names = names
-        self._now_us = now_us
+        self.now_us = now_us
         self._tracer = tracer
         self._admission = Admission(options)
         self._trusted = networks(options.trusted_proxies)
@@ -94,10 +94,6 @@ class Ingress:
         """What keeps records."""
         return self._keeper
 
-    def now_us(self) -> int:
-        """The time, in epoch microseconds."""
-        return self._now_us()
-
     def open_door(self, name: str) -> Door | None:
         """The endpoint of that name, while plain deliveries can be taken, and without a trace."""
         if self.draining or self._tracer is not None or not self._keeper.available:
@@ -106,12 +102,7 @@ class Ingress:
 
     def enter(self, endpoint: str, body_bytes: int) -> None:
         """Let a request in whose body has come; raises Refused. `leave` ends it."""
-        self._admission.enter(endpoint)
-        try:
-            self._admission.hold(body_bytes)
-        except Refused:
-            self._admission.leave(endpoint, 0)
-            raise
+        self._admission.enter_whole(endpoint, body_bytes)
 
     def leave(self, endpoint: str, held_bytes: int) -> None:
         """A request that was let in is answered."""
@@ -187,7 +178,7 @@ class Ingress:
             timeout_secs=self._options.body_timeout_secs,
             hold=hold,
         )
-        delivery = Delivery(_headers(request), body, self._now_us(), _query(request))
+        delivery = Delivery(_headers(request), body, self.now_us(), _query(request))
         pack, terms = door.endpoint.pack, door.terms()
         if request.method in pack.handshake_methods:
             answer = pack.handshake(delivery, request.method, terms)

@@ -4,7 +4,7 @@ import msgspec
 
 from hookmill.core.delivery import Delivery, Item, Secret
 from hookmill.core.ids import body_hash, bounded, subject_key
-from hookmill.core.record import Output
+from hookmill.core.record import Headers, Output
 from hookmill.providers.endpoint import Endpoint
 from hookmill.stages import headers
 
@@ -48,18 +48,19 @@ def _common_headers(
 ) -> tuple[tuple[str, bytes], ...]:
     evidence = endpoint.pack.evidence(delivery, endpoint.options)
     content_type = (delivery.header("content-type") or "")[:256]
-    own = (
+    traced: Headers = ()
+    if traceparent is not None:
+        traced = ((headers.TRACEPARENT, traceparent.encode()),)
+    return (
         (headers.DELIVERY, delivery_id.encode()),
         (headers.ENDPOINT, endpoint.name.encode()),
         (headers.PROVIDER, endpoint.pack.name.encode()),
         (headers.RECEIVED_AT, b"%d" % delivery.received_at_us),
         (headers.SECRET, secret.name.encode()),
         (headers.CONTENT_TYPE, content_type.encode("utf-8", "replace")),
+        *traced,
         (headers.SIGNED, _json(evidence)),
     )
-    if traceparent is None:
-        return own
-    return (*own, (headers.TRACEPARENT, traceparent.encode()))
 
 
 def _item_headers(item: Item, number: int, count: int) -> tuple[tuple[str, bytes], ...]:

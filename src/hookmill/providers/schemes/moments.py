@@ -1,6 +1,7 @@
 """Times as providers write them, in epoch microseconds and back."""
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from hookmill.core.times import from_epoch_us, rfc3339_epoch_us
@@ -13,6 +14,7 @@ _UNIT_US = {"s": 1_000_000, "ms": 1000, "us": 1}
 SECONDS_DIGITS_MAX = 10
 
 
+@lru_cache(maxsize=1024)  # deliveries of one second carry the same text, and each is asked twice
 def epoch_us(text: str | None, unit: TimeUnit) -> int | None:
     """The moment, or None where the text is no such time."""
     if text is None:
