@@ -39,7 +39,7 @@ def test_a_stage_is_fed_with_real_bodies(stage: str, tmp_path: Path) -> None:
     found = bench(tmp_path, stage, "--records", "800")
 
     assert {each["good"] for each in found["checks"]} == {True}
-    assert found["rows"][0]["work"] > 500
+    assert found["rows"][0]["work"] > 100
 
 
 def test_restore_comes_back_with_and_without_its_disk(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ class StageTelemetry:
         forwarded = 0
         dropped: dict[str, list[int]] = defaultdict(list)
         kinds, rules, unmatched = Counter[str](), Counter[str](), Counter[str]()
+        unrecognized: dict[tuple[str, str], list[Record]] = defaultdict(list)
         for record, outcome in decided:
             match outcome:
                 case Forward():
@@ -69,7 +70,7 @@ class StageTelemetry:
                         if not outcome.rules:
                             unmatched[outcome.kind] += 1
                     elif self._stage == "normalize" and _UNRECOGNIZED in outcome.outputs[0].headers:
-                        self._note_unrecognized(record)
+                        unrecognized[_provider_and_type(record)].append(record)
                 case Drop():
                     age_ms = outcome.age_ms if isinstance(outcome, Duplicate) else 0
                     dropped[record.header(headers.ENDPOINT) or "-"].append(age_ms)
@@ -79,6 +80,8 @@ class StageTelemetry:
         self._count_dropped(dropped)
         for kind, count in kinds.items():
             catalog.ROUTED.labels(kind).inc(count)
+        for (provider, its_type), records in unrecognized.items():
+            self._note_unrecognized(provider, its_type, records)
         for rule, count in rules.items():
             catalog.ROUTE_MATCHES.labels(rule).inc(count)
         for kind, count in unmatched.items():
@@ -133,16 +136,22 @@ class StageTelemetry:
             offset=record.offset,
         )
 
-    def _note_unrecognized(self, record: Record) -> None:
-        provider = record.header(headers.PROVIDER) or "-"
-        its_type = record.header(headers.EVENT_TYPE) or "-"
-        catalog.UNRECOGNIZED.labels(provider, bounded_type(its_type)).inc()
+    def _note_unrecognized(self, provider: str, its_type: str, records: Sequence[Record]) -> None:
+        """One line a transaction and type: a provider's new event may be most of what comes."""
+        catalog.UNRECOGNIZED.labels(provider, bounded_type(its_type)).inc(len(records))
         say(
             "event_unrecognized",
             provider=provider,
             type=its_type[:TYPE_CHARS_MAX],
-            **headers.ids(record),
+            **headers.ids(records[0]),
+            events=len(records),
         )
+
+
+def _provider_and_type(record: Record) -> tuple[str, str]:
+    named = dict(record.headers)
+    found = (named.get(headers.PROVIDER) or b"-", named.get(headers.EVENT_TYPE) or b"-")
+    return found[0].decode("utf-8", "replace"), found[1].decode("utf-8", "replace")
 
 
 class HandlerTelemetry:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from hookmill.core.delivery import Delivery, Item
 from hookmill.core.errors import Reason, UnparseableBody
@@ -72,6 +71,7 @@ class DeclaredPack(Pack):
             for name, each in declaration.options.items()
             if each.required
         }
+        self._modes = _modes(declaration)
         words = {word for row in declaration.rows for word in several(row.word)}
         self._rows_by_word = {word: _rows_named(word, declaration) for word in words}
         self._shapes = {
@@ -188,28 +188,29 @@ class DeclaredPack(Pack):
         source, shape, row = told.source, told.shape, told.row
         moment_us = epoch_us(source.first(shape.occurred_at or ()), shape.time_unit or "rfc3339")
         mode, known_mode = self._mode(told)
-        kept = unrecognized(
-            self._provider_event(told),
-            subject=self.subject(told),
-            mode=mode,
-            occurred_at=None if moment_us is None else from_epoch_us(moment_us),
-            links=Links(**{name: source.first(each) for name, each in shape.links.items()}),
-            failure=_failure(source, shape),
-            metadata=as_object(source.first_value(shape.metadata or ())),
-        )
+        known: dict[str, Any] = {
+            "provider_event": self._provider_event(told),
+            "subject": self.subject(told),
+            "mode": mode,
+            "occurred_at": None if moment_us is None else from_epoch_us(moment_us),
+            "links": Links(**{name: source.first(each) for name, each in shape.links.items()}),
+            "failure": _failure(source, shape),
+            "metadata": as_object(source.first_value(shape.metadata or ())),
+        }
         if row is None or not known_mode:
-            return kept
-        if row.kind == "other":
-            return replace(kept, status=row.our_status)
+            return unrecognized(**known)
+        kind, _, status = row.becomes.partition(".")
+        if kind == "other":
+            return Draft(kind="other", status=status, **known)
         resource_id = source.first(shape.resource or ())
         amounts, readable = self._amounts(source, shape)
         if resource_id is None or not readable:
-            return kept
-        time_us = moment_us if shape.ordered_by_time and moment_us and kept.occurred_at else 0
-        own = Change(row.kind, resource_id, row.our_status, row.standing, time_us, told.number)
-        return replace(
-            kept, kind=row.kind, status=row.our_status, changes=(own, *_also(told)), **amounts
-        )
+            return unrecognized(**known)
+        by_time = shape.ordered_by_time and moment_us and known["occurred_at"]
+        time_us = moment_us if by_time and moment_us else 0
+        own = Change(kind, resource_id, status, row.standing, time_us, told.number)
+        changes = (own, *_also(told))
+        return Draft(kind=kind, status=status, changes=changes, **known, **amounts)  # type: ignore[arg-type]  # a row's kind
 
     def _provider_event(self, told: Told) -> ProviderEvent:
         source, shape = told.source, told.shape
@@ -250,13 +251,10 @@ class DeclaredPack(Pack):
         """Live or test by the event's word, and False where it says a third thing."""
         rule = self.declaration.mode
         value = told.source.first_value(rule.value) if rule else None
-        if rule is None or value is None:
+        if value is None:
             return None, True
-        text = text_of(value)
-        for name, words in (("live", rule.live), ("test", rule.test)):
-            if text in {text_of(word) for word in words}:
-                return name, True
-        return None, False
+        name = self._modes.get(text_of(value))
+        return name, name is not None
 
 
 def exponent_in(shape: Shape) -> Callable[[str], int | None]:
@@ -272,6 +270,15 @@ def exponent_in(shape: Shape) -> Callable[[str], int | None]:
         return exponent_of(currency) if places is None else places
 
     return exponent
+
+
+def _modes(declaration: Declaration) -> dict[str | None, str]:
+    """Live or test by the provider's word for it."""
+    rule = declaration.mode
+    if rule is None:
+        return {}
+    tests = {text_of(word): "test" for word in rule.test}
+    return tests | {text_of(word): "live" for word in rule.live}
 
 
 def _rows_named(word: str, declaration: Declaration) -> list[tuple[int, Row]]:
