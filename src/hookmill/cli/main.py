@@ -16,6 +16,7 @@ from hookmill.cli import (
     demo,
     dlq,
     lag,
+    leave,
     ledger,
     providers,
     schemas,
@@ -225,6 +226,25 @@ def handle(
             setup, name, stopping, instance=instance, admin_port=admin_port
         )
     )
+
+
+@app.command("leave", rich_help_panel="Run it")
+def leave_command(
+    part: Annotated[str, typer.Argument(help="a stage or a handler by name")],
+    instance: Annotated[str, typer.Option(help="The --instance of the member that was stopped.")],
+    host: Annotated[
+        str | None,
+        typer.Option(help="The host it ran on. Default: this machine's.", show_default=False),
+    ] = None,
+    config: ConfigPath = None,
+) -> None:
+    """After a scale-down: a stopped member with a stable name will not return.
+
+    SIGTERM leaves a member with --instance in its group, so that a restart moves no partition: they
+    wait for it until kafka.session_timeout_secs have passed. This gives them to the others at once.
+    A member without --instance leaves by itself when it is stopped.
+    """
+    typer.echo(interruptible(leave.run(_setup(config), part, instance, host)), err=True)
 
 
 @app.command("send", rich_help_panel="Try it")

@@ -58,4 +58,4 @@ def run(bench: Callable[[], Awaitable[Result]], *, against: Path | None, as_json
     saved.keep(LAST, result, at=from_epoch_us(now_us()) or "")
 
 
-from hookmill.cli.bench import chain  # noqa: E402, F401  # registers its command on `app`
+from hookmill.cli.bench import chain, recovery  # noqa: E402, F401  # each registers its command

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -11,28 +10,22 @@ from pathlib import Path
 from typing import Annotated
 
 import aiohttp
-import msgspec
 import typer
 
 from hookmill import pipeline
-from hookmill.bench import chain, noting, open_loop
+from hookmill.bench import chain, noting
 from hookmill.bench.chain import Run
 from hookmill.bench.figures import Figure, Result, Row
-from hookmill.bench.open_loop import Posted
 from hookmill.bench.profile import profiled
 from hookmill.bench.usage import Usage, usage
 from hookmill.cli.bench import Against, Profile, app
 from hookmill.cli.bench import run as run_bench
 from hookmill.cli.bench.bed import Bed, Running, bed, tell
+from hookmill.cli.bench.posting import post, requests_of
 from hookmill.cli.options import AsJson
-from hookmill.cli.sample import CALLED, targets
 from hookmill.cli.setup import now_us
-from hookmill.core.errors import HookmillError
 from hookmill.kafka.reader import Reader, reader
-from hookmill.local.simulated import Plan, steps
-from hookmill.local.simulator import Target, addressed, signed, stories_of
 from hookmill.local.supervisor import Child
-from hookmill.providers.pack import SignedRequest
 from hookmill.stages import headers
 
 HANDLER = "log"
@@ -40,7 +33,6 @@ P50_MS_MAX, P99_MS_MAX = 60.0, 250.0
 PER = 10_000
 IDLE_PER_SEC, IDLE_SECS = 5.0, 4.0
 DONE_SECS_MAX = 60.0
-LOAD_SECS_MORE = 60.0
 WRITTEN_BY = {
     "ingress": pipeline.RAW,
     "dedup": pipeline.UNIQUE,
@@ -176,8 +168,8 @@ async def play(ground: Bed, *, rate: float, seconds: float, seed: int) -> Run:
     """Post so much, wait until the handler had it, and gather what the broker knows of it."""
     noted = ground.folder / "notes"
     earlier, began_us = len(noting.notes(noted)), now_us()
-    requests = _requests(ground, max(1, int(rate * seconds)), rate, seed)
-    posted = await _post(ground, rate, requests)
+    requests = requests_of(ground, max(1, int(rate * seconds)), rate, seed)
+    posted = await post(ground, rate, requests)
     wanted = sum(each.delivery is not None for each in posted)
     async with asyncio.timeout(DONE_SECS_MAX):
         while len(handled := noting.notes(noted)[earlier:]) < wanted:
@@ -189,49 +181,6 @@ async def play(ground: Bed, *, rate: float, seconds: float, seed: int) -> Run:
         }
     clock_us = now_us() - time.monotonic_ns() // 1000
     return Run(posted, handled, appended, clock_us)
-
-
-def _requests(ground: Bed, count: int, rate: float, seed: int) -> list[bytes]:
-    """Deliveries of the seed providers in turn, no event twice, each signed for when it is due."""
-    at_us = now_us()
-    doors = {name: each for name, each in targets(ground.setup, ground.url).items()
-             if name in CALLED.values()}  # fmt: skip
-    each_count = -(-count // len(doors))
-    told = [
-        [(target, step) for step in
-         steps(stories_of(target.pack), Plan(count=each_count, seed=seed), at_us)]
-        for target in doors.values()
-    ]  # fmt: skip
-    in_turn = [pair for together in zip(*told, strict=True) for pair in together][:count]
-    return [
-        _request(target, signed(target, step, at_us=at_us + int(number / rate * 1e6)))
-        for number, (target, step) in enumerate(in_turn)
-    ]
-
-
-def _request(target: Target, request: SignedRequest) -> bytes:
-    url = addressed(target.url, request)
-    return open_loop.request_bytes(
-        f"{url.host}:{url.port}", url.raw_path_qs, list(request.headers.items()), request.body
-    )
-
-
-async def _post(ground: Bed, rate: float, requests: list[bytes]) -> list[Posted]:
-    """Let the loader do it, a process of its own."""
-    work, answers = ground.folder / "work", ground.folder / "answers"
-    port = ground.setup.config.ingress.port
-    work.write_bytes(msgspec.msgpack.encode(open_loop.Work("127.0.0.1", port, rate, requests)))
-    command = [sys.executable, "-m", "hookmill.bench.open_loop", str(work), str(answers)]
-    loader = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
-    try:
-        status = await asyncio.wait_for(loader.wait(), len(requests) / rate + LOAD_SECS_MORE)
-    finally:
-        if loader.returncode is None:
-            loader.kill()
-            await loader.wait()
-    if status:
-        raise HookmillError(f"the loader ended with status {status}")
-    return msgspec.msgpack.decode(answers.read_bytes(), type=list[Posted])
 
 
 async def _appended(source: Reader, topic: str, since_ms: int) -> list[tuple[str, int]]:
