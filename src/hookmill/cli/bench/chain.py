@@ -13,15 +13,16 @@ import aiohttp
 import typer
 
 from hookmill import pipeline
-from hookmill.bench import chain, noting
+from hookmill.bench import chain as judge
+from hookmill.bench import noting
 from hookmill.bench.chain import Run
 from hookmill.bench.figures import Figure, Result, Row
 from hookmill.bench.profile import profiled
 from hookmill.bench.usage import Usage, usage
-from hookmill.cli.bench import Against, Profile, app
-from hookmill.cli.bench import run as run_bench
 from hookmill.cli.bench.bed import Bed, Running, bed, tell
 from hookmill.cli.bench.posting import post, requests_of
+from hookmill.cli.bench.running import Against, Profile
+from hookmill.cli.bench.running import run as run_bench
 from hookmill.cli.options import AsJson
 from hookmill.cli.setup import now_us
 from hookmill.kafka.reader import Reader, reader
@@ -42,8 +43,7 @@ WRITTEN_BY = {
 _TRANSACTIONS = re.compile(r"^hookmill_transaction_seconds_(count|sum)\{.*\} (\S+)$", re.M)
 
 
-@app.command("chain")
-def command(
+def chain(
     rate: Annotated[float, typer.Option(min=1, help="Deliveries a second.")] = 500.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long they come.")] = 30.0,
     warm_up: Annotated[float, typer.Option(min=0, help="How long before that, in seconds.")] = 10.0,
@@ -122,10 +122,10 @@ def result(
     transactions: Mapping[str, Counter[str]],
 ) -> Result:
     """The table: the whole chain, and each part of it."""
-    took = {**chain.by_part(loaded), "whole chain": chain.total(loaded)}
+    took = {**judge.by_part(loaded), "whole chain": judge.total(loaded)}
     wall_secs = len(loaded.posted) / wish.rate
     cpu_secs = {each: after[each].cpu_secs - before[each].cpu_secs for each in after}
-    cpu_secs["whole chain"] = sum(cpu_secs[each] for each in chain.PARTS)
+    cpu_secs["whole chain"] = sum(cpu_secs[each] for each in judge.PARTS)
     rows = tuple(
         Row(
             name=name,
@@ -135,24 +135,24 @@ def result(
             latency=took.get(name),
             rss_bytes=after[name].rss_bytes if name in after else None,
         )
-        for name in ("whole chain", *chain.PARTS, "broker")
+        for name in ("whole chain", *judge.PARTS, "broker")
     )
-    whole, alone = took["whole chain"], chain.total(idle)
-    late = chain.late_sends(loaded)
+    whole, alone = took["whole chain"], judge.total(idle)
+    late = judge.late_sends(loaded)
     return Result(
         bench="chain",
         unit="deliveries",
         per=PER,
         floor=None,
         rows=rows,
-        checks=(*chain.checks(loaded), *chain.checks(idle)),
+        checks=(*judge.checks(loaded), *judge.checks(idle)),
         figures=(
             Figure(name="p50, request to handler", value=whole.p50_ms, unit="ms",
                    at_most=P50_MS_MAX),
             Figure(name="p99, request to handler", value=whole.p99_ms, unit="ms",
                    at_most=P99_MS_MAX),
             Figure(name="p50 of an idle chain", value=alone.p50_ms, unit="ms"),
-            Figure(name="p99, request to answer", value=chain.answered(loaded).p99_ms, unit="ms"),
+            Figure(name="p99, request to answer", value=judge.answered(loaded).p99_ms, unit="ms"),
             *(figure for stage, each in transactions.items()
               for figure in _of_transactions(stage, len(loaded.accepted), each)),
         ),

@@ -13,10 +13,10 @@ import typer
 from hookmill import pipeline
 from hookmill.bench.figures import Figure, Result, Row
 from hookmill.bench.recovery import Appended, check, pauses_secs
-from hookmill.cli.bench import Against, app
-from hookmill.cli.bench import run as run_bench
 from hookmill.cli.bench.bed import Bed, Running, bed, tell
 from hookmill.cli.bench.posting import post, requests_of
+from hookmill.cli.bench.running import Against
+from hookmill.cli.bench.running import run as run_bench
 from hookmill.cli.options import AsJson
 from hookmill.cli.setup import now_us
 from hookmill.cli.stage import static_id
@@ -35,8 +35,7 @@ KILL_SECS_MAX, PAUSE_SECS_MAX = 2.0, 3.0
 NAMED, UNNAMED = "stable names", "no names"
 
 
-@app.command("recovery")
-def command(
+def recovery(
     rate: Annotated[float, typer.Option(min=1, help="Deliveries a second.")] = 100.0,
     seconds: Annotated[
         float, typer.Option(min=2, help="How long they come while something happens.")
