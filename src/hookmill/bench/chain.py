@@ -73,7 +73,7 @@ def by_part(run: Run) -> dict[str, Latency]:
 def checks(run: Run) -> tuple[Check, ...]:
     """Whether every delivery was taken and went through every part exactly once."""
     refused = Counter(each.status for each in run.posted if each.delivery is None)
-    wanted = Counter(run.accepted)
+    wanted = Counter(list(run.accepted))
     went = {f"the topic that {part} writes": [each for each, _ in run.appended[part]]
             for part in PARTS[:-1]}  # fmt: skip
     went["the handler"] = [each for each, _ in run.handled]

@@ -92,7 +92,11 @@ class Loader:
             if (left := due - loop.time()) > 0:
                 await asyncio.sleep(left)
             tasks.append(asyncio.ensure_future(self._post(request, due_us=int(due * 1_000_000))))
-        return list(await asyncio.gather(*tasks))
+        posted = list(await asyncio.gather(*tasks))
+        for each in self._free:
+            if each.transport is not None:
+                each.transport.close()
+        return posted
 
     async def _post(self, request: bytes, *, due_us: int) -> Posted:
         async with self._places:

@@ -19,7 +19,7 @@ Instance = Annotated[
     str | None,
     typer.Option(
         help="A stable name: names the state folder and makes a static member of the group. "
-        "After a clean stop its partitions wait for it until the session times out. "
+        "After a stop its partitions wait for it until the session times out, or `hookmill leave`. "
         "Default: the lowest number that is free on this machine.",
         show_default=False,
     ),

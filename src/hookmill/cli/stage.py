@@ -140,9 +140,9 @@ def lock_state(setup: Setup, cluster_id: str, group: str, instance: str | None) 
         raise HookmillError(f"{error}; choose another --instance") from None
 
 
-def static_id(group: str, instance: str | None) -> str | None:
-    """The static member's id: host and instance. None (a dynamic member) without a name."""
-    return None if instance is None else f"{socket.gethostname()}-{group}-{instance}"
+def static_id(group: str, instance: str | None, *, host: str | None = None) -> str | None:
+    """The static member's id: host (this one) and instance. None (a dynamic member) without one."""
+    return None if instance is None else f"{host or socket.gethostname()}-{group}-{instance}"
 
 
 def batch_bytes_max(setup: Setup) -> int:

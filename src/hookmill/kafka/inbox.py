@@ -84,6 +84,8 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             self._room.set()
         if self._drawing is None:
             self._drawing = asyncio.ensure_future(self._draw())
+        if self._drawing.done():
+            self._drawing.result()  # a defect must not go unnoticed
         if not place.came.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_secs):

@@ -16,7 +16,8 @@ import msgspec
 
 from hookmill.core.errors import ConfigurationError
 
-PAUSE_SECS_FIRST = 0.5
+PAUSE_SECS_FIRST = 0.1
+"""Short: a process that worked and was killed is to work again within two seconds."""
 PAUSE_SECS_MAX = 30.0
 STEADY_SECS = 30.0
 _PR_SET_PDEATHSIG = 1

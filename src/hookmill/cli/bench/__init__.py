@@ -2,7 +2,7 @@
 
 import typer
 
-from hookmill.cli.bench import chain, ingress, restore, stages, verify
+from hookmill.cli.bench import chain, ingress, recovery, restore, stages, verify
 
 app = typer.Typer(
     name="bench",
@@ -13,10 +13,14 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-app.command("ingress")(ingress.ingress)
-app.command("dedup")(stages.dedup)
-app.command("normalize")(stages.normalize)
-app.command("route")(stages.route)
-app.command("restore")(restore.restore)
-app.command("chain")(chain.command)
-app.command("verify")(verify.verify)
+for command in (
+    ingress.ingress,
+    stages.dedup,
+    stages.normalize,
+    stages.route,
+    chain.chain,
+    restore.restore,
+    recovery.recovery,
+    verify.verify,
+):
+    app.command()(command)

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -11,28 +10,23 @@ from pathlib import Path
 from typing import Annotated
 
 import aiohttp
-import msgspec
 import typer
 
 from hookmill import pipeline
-from hookmill.bench import chain, noting, open_loop
+from hookmill.bench import chain as judge
+from hookmill.bench import noting
 from hookmill.bench.chain import Run
 from hookmill.bench.figures import Figure, Result, Row
-from hookmill.bench.open_loop import Posted
 from hookmill.bench.profile import profiled
 from hookmill.bench.usage import Usage, usage
 from hookmill.cli.bench.bed import Bed, Running, bed, tell
+from hookmill.cli.bench.posting import post, requests_of
 from hookmill.cli.bench.running import Against, Profile
 from hookmill.cli.bench.running import run as run_bench
 from hookmill.cli.options import AsJson
-from hookmill.cli.sample import CALLED, targets
 from hookmill.cli.setup import now_us
-from hookmill.core.errors import HookmillError
 from hookmill.kafka.reader import Reader, reader
-from hookmill.local.simulated import Plan, steps
-from hookmill.local.simulator import Target, addressed, signed, stories_of
 from hookmill.local.supervisor import Child
-from hookmill.providers.pack import SignedRequest
 from hookmill.stages import headers
 
 HANDLER = "log"
@@ -40,7 +34,6 @@ P50_MS_MAX, P99_MS_MAX = 60.0, 250.0
 PER = 10_000
 IDLE_PER_SEC, IDLE_SECS = 5.0, 4.0
 DONE_SECS_MAX = 60.0
-LOAD_SECS_MORE = 60.0
 WRITTEN_BY = {
     "ingress": pipeline.RAW,
     "dedup": pipeline.UNIQUE,
@@ -50,7 +43,7 @@ WRITTEN_BY = {
 _TRANSACTIONS = re.compile(r"^hookmill_transaction_seconds_(count|sum)\{.*\} (\S+)$", re.M)
 
 
-def command(
+def chain(
     rate: Annotated[float, typer.Option(min=1, help="Deliveries a second.")] = 500.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long they come.")] = 30.0,
     warm_up: Annotated[float, typer.Option(min=0, help="How long before that, in seconds.")] = 10.0,
@@ -129,10 +122,10 @@ def result(
     transactions: Mapping[str, Counter[str]],
 ) -> Result:
     """The table: the whole chain, and each part of it."""
-    took = {**chain.by_part(loaded), "whole chain": chain.total(loaded)}
+    took = {**judge.by_part(loaded), "whole chain": judge.total(loaded)}
     wall_secs = len(loaded.posted) / wish.rate
     cpu_secs = {each: after[each].cpu_secs - before[each].cpu_secs for each in after}
-    cpu_secs["whole chain"] = sum(cpu_secs[each] for each in chain.PARTS)
+    cpu_secs["whole chain"] = sum(cpu_secs[each] for each in judge.PARTS)
     rows = tuple(
         Row(
             name=name,
@@ -142,24 +135,24 @@ def result(
             latency=took.get(name),
             rss_bytes=after[name].rss_bytes if name in after else None,
         )
-        for name in ("whole chain", *chain.PARTS, "broker")
+        for name in ("whole chain", *judge.PARTS, "broker")
     )
-    whole, alone = took["whole chain"], chain.total(idle)
-    late = chain.late_sends(loaded)
+    whole, alone = took["whole chain"], judge.total(idle)
+    late = judge.late_sends(loaded)
     return Result(
         bench="chain",
         unit="deliveries",
         per=PER,
         floor=None,
         rows=rows,
-        checks=(*chain.checks(loaded), *chain.checks(idle)),
+        checks=(*judge.checks(loaded), *judge.checks(idle)),
         figures=(
             Figure(name="p50, request to handler", value=whole.p50_ms, unit="ms",
                    at_most=P50_MS_MAX),
             Figure(name="p99, request to handler", value=whole.p99_ms, unit="ms",
                    at_most=P99_MS_MAX),
             Figure(name="p50 of an idle chain", value=alone.p50_ms, unit="ms"),
-            Figure(name="p99, request to answer", value=chain.answered(loaded).p99_ms, unit="ms"),
+            Figure(name="p99, request to answer", value=judge.answered(loaded).p99_ms, unit="ms"),
             *(figure for stage, each in transactions.items()
               for figure in _of_transactions(stage, len(loaded.accepted), each)),
         ),
@@ -175,8 +168,8 @@ async def play(ground: Bed, *, rate: float, seconds: float, seed: int) -> Run:
     """Post so much, wait until the handler had it, and gather what the broker knows of it."""
     noted = ground.folder / "notes"
     earlier, began_us = len(noting.notes(noted)), now_us()
-    requests = _requests(ground, max(1, int(rate * seconds)), rate, seed)
-    posted = await _post(ground, rate, requests)
+    requests = requests_of(ground, max(1, int(rate * seconds)), rate, seed)
+    posted = await post(ground, rate, requests)
     wanted = sum(each.delivery is not None for each in posted)
     async with asyncio.timeout(DONE_SECS_MAX):
         while len(handled := noting.notes(noted)[earlier:]) < wanted:
@@ -188,49 +181,6 @@ async def play(ground: Bed, *, rate: float, seconds: float, seed: int) -> Run:
         }
     clock_us = now_us() - time.monotonic_ns() // 1000
     return Run(posted, handled, appended, clock_us)
-
-
-def _requests(ground: Bed, count: int, rate: float, seed: int) -> list[bytes]:
-    """Deliveries of the seed providers in turn, no event twice, each signed for when it is due."""
-    at_us = now_us()
-    doors = {name: each for name, each in targets(ground.setup, ground.url).items()
-             if name in CALLED.values()}  # fmt: skip
-    each_count = -(-count // len(doors))
-    told = [
-        [(target, step) for step in
-         steps(stories_of(target.pack), Plan(count=each_count, seed=seed), at_us)]
-        for target in doors.values()
-    ]  # fmt: skip
-    in_turn = [pair for together in zip(*told, strict=True) for pair in together][:count]
-    return [
-        _request(target, signed(target, step, at_us=at_us + int(number / rate * 1e6)))
-        for number, (target, step) in enumerate(in_turn)
-    ]
-
-
-def _request(target: Target, request: SignedRequest) -> bytes:
-    url = addressed(target.url, request)
-    return open_loop.request_bytes(
-        f"{url.host}:{url.port}", url.raw_path_qs, list(request.headers.items()), request.body
-    )
-
-
-async def _post(ground: Bed, rate: float, requests: list[bytes]) -> list[Posted]:
-    """Let the loader do it, a process of its own."""
-    work, answers = ground.folder / "work", ground.folder / "answers"
-    port = ground.setup.config.ingress.port
-    work.write_bytes(msgspec.msgpack.encode(open_loop.Work("127.0.0.1", port, rate, requests)))
-    command = [sys.executable, "-m", "hookmill.bench.open_loop", str(work), str(answers)]
-    loader = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
-    try:
-        status = await asyncio.wait_for(loader.wait(), len(requests) / rate + LOAD_SECS_MORE)
-    finally:
-        if loader.returncode is None:
-            loader.kill()
-            await loader.wait()
-    if status:
-        raise HookmillError(f"the loader ended with status {status}")
-    return msgspec.msgpack.decode(answers.read_bytes(), type=list[Posted])
 
 
 async def _appended(source: Reader, topic: str, since_ms: int) -> list[tuple[str, int]]:

@@ -15,8 +15,8 @@ from hookmill.bench.usage import Usage
 from hookmill.cli.bench.bed import Bed, Running
 from hookmill.core.errors import HookmillError
 from hookmill.core.record import Output
-from hookmill.kafka.partitioner import partition_of
 from hookmill.kafka.client import Patience
+from hookmill.kafka.partitioner import partition_of
 from hookmill.kafka.reader import reader
 from hookmill.kafka.topics import admin, wanted
 from hookmill.kafka.writer import Writer, writer

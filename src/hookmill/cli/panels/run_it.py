@@ -7,6 +7,7 @@ import typer
 from hookmill import pipeline
 from hookmill.cli import handle as handle_command
 from hookmill.cli import ingress as ingress_command
+from hookmill.cli import leave
 from hookmill.cli import stage as stage_command
 from hookmill.cli import up as up_command
 from hookmill.cli import workers as workers_command
@@ -95,3 +96,22 @@ def handle(
 
 
 app.command("monitor", rich_help_panel="Run it")(monitor_command.monitor)
+
+
+@app.command("leave", rich_help_panel="Run it")
+def leave_command(
+    part: Annotated[str, typer.Argument(help="a stage or a handler by name")],
+    instance: Annotated[str, typer.Option(help="The --instance of the member that was stopped.")],
+    host: Annotated[
+        str | None,
+        typer.Option(help="The host it ran on. Default: this machine's.", show_default=False),
+    ] = None,
+    config: ConfigPath = None,
+) -> None:
+    """After a scale-down: a stopped member with a stable name will not return.
+
+    SIGTERM leaves a member with --instance in its group, so that a restart moves no partition: they
+    wait for it until kafka.session_timeout_secs have passed. This gives them to the others at once.
+    A member without --instance leaves by itself when it is stopped.
+    """
+    typer.echo(interruptible(leave.run(setup_of(config), part, instance, host)), err=True)
