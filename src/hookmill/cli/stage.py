@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,6 @@ async def _serve(
     instance: str | None,
     admin_port: int,
 ) -> None:
-    decision = pipeline.decision(stage, setup.endpoints, setup.rules, setup.names)
     topics = _topics_of(setup, stage)
     cluster_id = await find_cluster(setup, topics, stopping)
     if cluster_id is None:
@@ -56,6 +56,30 @@ async def _serve(
     _show_at_once(setup, stage)
     group = setup.names.group(stage.name)
     lock = lock_state(setup, cluster_id, group, instance)
+    member = Member(
+        setup.connection(),
+        group=group,
+        topic=setup.names.topic(stage.reads),
+        instance_id=static_id(group, instance),
+        session_timeout_secs=setup.config.kafka.session_timeout_secs,
+        make_worker=_worker_maker(setup, stage, lock, tracer),
+        partitions=setup.config.kafka.partitions,
+    )
+    try:
+        host = setup.config.ingress.admin_host
+        async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
+            say("process_started", private=private, instance=lock.name)
+            settle()
+            await guarded(member.run(stopping), partial(check_cluster, setup, topics))
+    finally:
+        lock.release()
+
+
+def _worker_maker(
+    setup: Setup, stage: pipeline.Stage, lock: InstanceLock, tracer: Tracer | None
+) -> Callable[[int, Any], PartitionWorker]:
+    """Makes the worker of a partition; all of them share the decision and the store's memory."""
+    decision = pipeline.decision(stage, setup.endpoints, setup.rules, setup.names)
     limits = {topic.name: topic.message_bytes_max for topic in setup.topics()}
     connection, memory = setup.connection(), Memory()
 
@@ -83,23 +107,7 @@ async def _serve(
             rest_secs=rest_secs,
         )
 
-    member = Member(
-        connection,
-        group=group,
-        topic=setup.names.topic(stage.reads),
-        instance_id=static_id(group, instance),
-        session_timeout_secs=setup.config.kafka.session_timeout_secs,
-        make_worker=make_worker,
-        partitions=setup.config.kafka.partitions,
-    )
-    try:
-        host = setup.config.ingress.admin_host
-        async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
-            say("process_started", private=private, instance=lock.name)
-            settle()
-            await guarded(member.run(stopping), partial(check_cluster, setup, topics))
-    finally:
-        lock.release()
+    return make_worker
 
 
 def _show_at_once(setup: Setup, stage: pipeline.Stage) -> None:

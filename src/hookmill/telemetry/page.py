@@ -17,7 +17,7 @@ SECTIONS: Mapping[str, Sequence[MetricWrapperBase]] = {
     "Stages": (
         catalog.STAGE_RECORDS, catalog.TRANSACTIONS, catalog.TRANSACTION_SECONDS,
         catalog.BATCH_RECORDS, catalog.RETRIES, catalog.DUPLICATES, catalog.DUPLICATE_AGE,
-        catalog.DEDUP_WINDOW, catalog.UNRECOGNIZED, catalog.ROUTE_MATCHES,
+        catalog.DEDUP_WINDOW, catalog.UNRECOGNIZED, catalog.ROUTED, catalog.ROUTE_MATCHES,
         catalog.ROUTE_UNMATCHED,
     ),
     "Handlers": (
