@@ -19,6 +19,8 @@ import typer.main
 from hookmill import __version__
 from hookmill.cli import main, send
 from hookmill.cli.main import app
+from hookmill.cli.setup import load_setup
+from hookmill.cli.up import children
 from hookmill.providers.registry import PACKS
 
 CONFIG = """
@@ -546,3 +548,11 @@ def test_what_is_no_history_is_said(run: Run, folder: Path) -> None:
     assert "hookmill: history.json holds no history" in run("chaos", "--check", "history.json").err
     assert "zombie" in run("chaos", "--faults", "help").err
     assert run("chaos", "--faults", "kill").status == 2
+
+
+def test_up_keeps_a_monitor_only_where_it_is_asked_to(folder: Path) -> None:
+    """On a machine for trying things out nobody may be there to ask it."""
+    setup = load_setup(None)
+    plain = [each.name for each in children(setup, None)]
+
+    assert [each.name for each in children(setup, None, monitor=True)] == [*plain, "monitor"]
