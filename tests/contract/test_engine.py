@@ -313,6 +313,21 @@ async def test_the_changelog_serves_when_the_groups_offset_is_gone(tmp_path: Pat
     assert await engine.unique() == ["a", "b", "c"]
 
 
+async def test_an_offset_that_was_committed_without_its_outputs_is_not_believed(
+    tmp_path: Path,
+) -> None:
+    """A coordinator back from a crash can commit it alone; the changelog tells what went out."""
+    engine = Engine(MemoryLog(), tmp_path)
+    await engine.feed("a", "b")
+    await engine.run()
+    await engine.feed("c", "d")
+    engine.log.offsets[pipeline.DEDUP.name, 0] = 4
+    watcher = await engine.run()
+
+    assert ("offset from changelog", 2) in watcher.told
+    assert await engine.unique() == ["a", "b", "c", "d"]
+
+
 async def test_a_changelog_made_anew_makes_the_store_be_rebuilt(tmp_path: Path) -> None:
     """A store that knows another changelog's keys would drop events that never went out."""
     old = Engine(MemoryLog(), tmp_path)

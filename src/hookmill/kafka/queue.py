@@ -11,7 +11,7 @@ from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
 from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.partition import BATCH_BYTES_MAX, Owner
 from hookmill.kafka.records import from_consumer
-from hookmill.kafka.safely import in_range, to_the_end
+from hookmill.kafka.safely import goes_on_at, in_range, to_the_end
 from hookmill.kafka.store import Store
 from hookmill.pipeline import HandlerTopics, Names
 
@@ -64,14 +64,12 @@ class KafkaQueue(Owner):
         await self.fence()
         committed = {at: await self._committed(at) for at in (self._input, *self._at_retries())}
         await self._state.restore()
-        start = committed[self._input]
-        start = self._state.next_input_offset if start is None else start
-        self.position = await self._checked(self._input, start)
+        kept = self._state.next_input_offset
+        self.position = await self._checked(self._input, committed[self._input], kept)
         self._consumer.seek(self._input, self.position)
         for topic, at in self._retry_at.items():
-            start = committed[at]
-            start = self._kept_position(topic) if start is None else start
-            self._retry_from[topic] = await self._checked(at, start)
+            kept = self._kept_position(topic)
+            self._retry_from[topic] = await self._checked(at, committed[at], kept)
             _, end = await self._bounds(at)
             self._something_waits |= self._retry_from[topic] < end
         return self._state.store.items()
@@ -166,6 +164,7 @@ class KafkaQueue(Owner):
         value = self._state.store.get_many([key]).get(key)
         return None if value is None else int(value)
 
-    async def _checked(self, at: TopicPartition, start: int | None) -> int:
+    async def _checked(self, at: TopicPartition, committed: int | None, kept: int | None) -> int:
         begin, end = await self._bounds(at)
+        start = goes_on_at(committed, kept, begin)
         return in_range(at.topic, at.partition, start, begin, end)

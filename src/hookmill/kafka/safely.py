@@ -1,4 +1,4 @@
-"""Two rules that every owner of a partition keeps: where it begins, and that it commits whole."""
+"""Rules that every owner of a partition keeps: where it begins, and that it commits whole."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,6 +9,21 @@ from hookmill.core.errors import HookmillError
 
 class OffsetOutOfRange(HookmillError):
     """The position is outside the log: records were deleted unread. Only a person can go on."""
+
+
+def goes_on_at(committed: int | None, kept: int | None, begin: int) -> int | None:
+    """Where a partition goes on, by the group's committed offset and the one kept in the changelog.
+
+    A transaction writes both, so they are the same; or the group's is gone, or was set back by
+    hand. One that is ahead was committed alone: a transaction coordinator that comes back from a
+    crash can still commit a part of what its successor aborts, as long as a producer's epoch is
+    that of the transaction before (seen with Apache Kafka 4.3.1 and two of three brokers killed;
+    KIP-890 ends it for clients that speak it). What lies between has no outputs: it is done again.
+    A kept one that the log has deleted tells nothing any more.
+    """
+    if kept is None or kept < begin:
+        return committed if committed is not None else kept
+    return kept if committed is None else min(committed, kept)
 
 
 def in_range(topic: str, partition: int, start: int | None, begin: int, end: int) -> int:

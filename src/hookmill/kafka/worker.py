@@ -15,7 +15,7 @@ from typing import Any, Protocol, assert_never
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
 from hookmill.core.record import Output, Record
 from hookmill.kafka import changelog
-from hookmill.kafka.safely import in_range, to_the_end
+from hookmill.kafka.safely import goes_on_at, in_range, to_the_end
 from hookmill.kafka.store import Overlay, Store
 from hookmill.pipeline import Stage as Spec
 from hookmill.stages.failed import dead_letter
@@ -75,7 +75,7 @@ class Watcher(changelog.Watcher, Protocol):
         """The stage asked for the batch to be tried again."""
 
     def offset_from_changelog(self, offset: int) -> None:
-        """The group's committed offset was gone."""
+        """The group's committed offset was gone, or ahead of what was written with it."""
 
 
 Pause = Callable[[int], Awaitable[None]]
@@ -252,8 +252,8 @@ class Worker:
 
     async def _start_offset(self, committed: int | None) -> int:
         begin, end = await self._port.input_bounds()
-        start = committed
-        if start is None and (start := self._state.next_input_offset) is not None:
+        start = goes_on_at(committed, self._state.next_input_offset, begin)
+        if start is not None and start != committed:
             self._watcher.offset_from_changelog(start)
         return in_range(self._spec.reads, self._port.partition, start, begin, end)
 

@@ -349,7 +349,10 @@ EVENTS: dict[str, tuple[str, str]] = {
     "batch_retried": ("warning", "a stage asked to try again in place"),
     "record_dead_lettered": ("warning", "a record was set aside, and why"),
     "event_unrecognized": ("info", "an authentic event that no row of the provider's table fits"),
-    "offset_from_changelog": ("warning", "the group's offset is gone; the changelog's serves"),
+    "offset_from_changelog": (
+        "warning",
+        "the group's offset is gone, or ahead of its outputs; the changelog's serves",
+    ),
     "event_handled": ("info", "what the log handler says of an event"),
     "handler_retried": ("warning", "a handler failed; the event waits in a retry topic"),
     "handler_held": (
