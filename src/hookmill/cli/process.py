@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import signal
 import sys
@@ -19,6 +20,11 @@ T = TypeVar("T")
 INTERRUPTED = 130
 CONNECT_PAUSE_SECS = 1.0
 GUARD_SECS = 20.0
+MAPPED_FROM_BYTES = 256 * 1024
+"""Fetched chunks and batches are mapped each by itself, and given back when they are done with;
+left alone, glibc raises this to 32 MiB and keeps the holes between them."""
+_M_MMAP_THRESHOLD = -3
+"""From malloc.h."""
 COLLECT_AFTER = (50_000, 20, 50)
 """Objects, young collections, middle ones: a transaction's records are gone before the first."""
 
@@ -32,6 +38,8 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
