@@ -583,6 +583,14 @@ class TrustsAnyDisk(Worker):
         self._state.__class__ = TrustingState
 
 
+class ForgetsTooEarly(Worker):
+    """What was seen leaves the store while its window lasts."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._state._forgets = lambda key, value, now_ms: now_ms > decode_seen(value).time_ms
+
+
 class SkipsRetries(Worker):
     """What can't be decided now never is."""
 
@@ -620,6 +628,7 @@ class CommitsInTwoTransactions(StepPort):
 
 FLAWS: list[type[Worker] | type[StepPort]] = [
     WritesBeforeTheCommit, RestoresBeforeTheFence, ForgetsItsState, TrustsAnyDisk, SkipsRetries,
+    ForgetsTooEarly,
     CommitsWithoutASend, FencesNobody, CommitsInTwoTransactions,
 ]  # fmt: skip
 

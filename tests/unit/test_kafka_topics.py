@@ -56,6 +56,13 @@ def test_a_topic_of_the_map_as_it_must_be_in_the_cluster() -> None:
     )
 
 
+def test_a_changelog_closes_its_segments() -> None:
+    """So that it is compacted, and a restore stays short."""
+    made = wanted(SEEN, Names(), partitions=12, replication_factor=1)
+
+    assert made.settings["segment.ms"] == "3600000"
+
+
 STATE = Topic("handler-a-state", "handler a", 3_024_000_000, 1_572_864, "compact")
 
 

@@ -191,6 +191,14 @@ def test_only_state_is_compacted() -> None:
     assert compacted == {"dedup-seen", "resource-state", "route-positions"}
 
 
+def test_changelogs_close_their_segments_soon() -> None:
+    """Only closed ones are compacted, and a changelog gets a mark with every transaction."""
+    soon = {name for name, each in topics().items() if each.segment_ms == 3_600_000}
+
+    assert soon == {name for name, each in topics().items() if "compact" in each.cleanup}
+    assert {each.changelog for each in STAGES.values()} < soon
+
+
 def test_what_is_parked_and_what_was_decided_is_kept_for_ever() -> None:
     """A parked event has no other place, however long its handler stands still."""
     kept = {name for name, each in topics().items() if each.cleanup == "compact"}
