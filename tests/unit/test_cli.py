@@ -187,6 +187,7 @@ def test_it_runs_as_a_process_and_as_a_module(folder: Path) -> None:
         (["config", "show", "--jsn"], "No such option"),
         (["stage"], "Missing argument"),
         (["stage", "dedupe"], "no stage is called 'dedupe': dedup, normalize or route"),
+        (["leave", "dedupe", "--instance", "0"], "no stage or handler is called 'dedupe'"),
         (["send", "yoco", "--count", "many"], "Invalid value"),
         (["send", "yoco", "--forged", "2"], "Invalid value"),
         (["send", "yoko"], "no provider pack is called 'yoko', did you mean 'yoco'?"),
