@@ -20,7 +20,10 @@ from hookmill.pipeline import Names, Stage
 TRANSACTION_TIMEOUT_MS = 15_000
 COMMIT_TIMEOUT_SECS = 20.0
 BATCH_BYTES_MAX = 900 * 1024
-RESTORE_FETCH_BYTES = 8 * 1024 * 1024
+RESTORE_FETCH_BYTES = 1024 * 1024
+RESTORE_RECORDS = 5_000
+"""At once: all partitions of a process are restored together, and a record of a changelog takes
+several times its bytes while it is an object."""
 
 
 class Owner:
@@ -90,7 +93,9 @@ class Owner:
             while (position := await self._position(consumer)) < end:
                 patience.watch(position)
                 async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                    found = await consumer.getmany(self._changelog, timeout_ms=200)
+                    found = await consumer.getmany(
+                        self._changelog, timeout_ms=200, max_records=RESTORE_RECORDS
+                    )
                 records = found.get(self._changelog, [])
                 if records:
                     yield (
