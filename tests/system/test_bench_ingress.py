@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def test_a_small_run_is_right(tmp_path: Path) -> None:
-    """Both servers answered everything, and what they answered is in Kafka; times are not judged."""
+    """Both servers answered everything, and all of it is in Kafka; times are not judged."""
     done = subprocess.run(
         [sys.executable, "-m", "hookmill", "bench", "ingress", "--requests", "200",
          "--connections", "8", "--connections", "16", "--json"],

@@ -1,4 +1,4 @@
-"""The ingress's benchmark: deliveries that are really signed, and results that are told if wrong."""
+"""The benchmark of the ingress: deliveries that are really signed, wrong results that are told."""
 
 import pytest
 
