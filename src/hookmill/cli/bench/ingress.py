@@ -1,11 +1,6 @@
 """`hookmill bench ingress`: what a delivery costs from its request to its answer."""
 
-import asyncio
-import base64
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,106 +8,21 @@ import msgspec
 import typer
 
 from hookmill.bench.figures import Check, Figure, Result
-from hookmill.bench.ingress import Posted, Side, all_kept, posts
-from hookmill.bench.load import Outcome, Plan
+from hookmill.bench.ingress import Side, all_kept
 from hookmill.bench.profile import profiled
-from hookmill.cli.bench.bed import Bed, Running, bed, tell
+from hookmill.cli.bench import trials
+from hookmill.cli.bench.bed import tell
 from hookmill.cli.bench.running import Against, Profile, run
+from hookmill.cli.bench.stand import FLOOR_TOPIC, Stand, stand
 from hookmill.cli.options import AsJson
-from hookmill.cli.sample import free_ports, targets
-from hookmill.cli.setup import now_us
-from hookmill.core.errors import HookmillError
 from hookmill.kafka.reader import reader
-from hookmill.local.simulator import Target
-from hookmill.local.supervisor import Child
 from hookmill.pipeline import RAW
 
-ENDPOINT = "shop-za"
-FLOOR_TOPIC = "floor-raw"
 PER = 10_000
 ROUNDS = 4
 WARM_UP = 2_000
 RATIO_MAX = 0.65
 CROWD_TIMES_MAX = 1.3
-LOAD_SECS_MAX = 120.0
-
-
-@dataclass
-class Stand:
-    """A bed with the ingress and the plain program running, and a client for both."""
-
-    bed: Bed
-    running: Running
-    floor_port: int
-    _seed: int = field(default=0)
-
-    @property
-    def target(self) -> Target:
-        """The endpoint that is posted to."""
-        return targets(self.bed.setup, self.bed.url)[ENDPOINT]
-
-    def posts(self, count: int) -> list[Posted]:
-        """Deliveries that were never posted before, signed now."""
-        self._seed += 1
-        return posts(self.target, count, seed=self._seed, at_us=now_us())
-
-    def port(self, name: str) -> int:
-        """Where that server serves."""
-        return self.floor_port if name == "floor" else self.bed.setup.config.ingress.port
-
-    async def load(
-        self, name: str, posted: Sequence[Posted], *, connections: int, rate: float | None = None,
-        hold_secs: float = 0.0,
-    ) -> Outcome:  # fmt: skip
-        """Post them to that server from a process of its own."""
-        plan = Plan(
-            host="127.0.0.1",
-            port=self.port(name),
-            connections=connections,
-            requests=[each.wire for each in posted],
-            rate=rate,
-            hold_secs=hold_secs,
-        )
-        asked, told = self.bed.folder / "load.plan", self.bed.folder / "load.outcome"
-        asked.write_bytes(msgspec.msgpack.encode(plan))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "hookmill.bench.load", str(asked), str(told),
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            _, said = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            raise HookmillError(f"the load failed: {said.decode(errors='replace')[-300:]}")
-        return msgspec.msgpack.decode(told.read_bytes(), type=Outcome)
-
-    async def round(self, side: Side, server: str, count: int, connections: int) -> None:
-        """Post so many, and add what they cost to the side."""
-        posted = self.posts(count)
-        before = self.running.usage(server)
-        outcome = await self.load(server, posted, connections=connections)
-        after = self.running.usage(server)
-        side.add(posted, outcome, after.cpu_secs - before.cpu_secs, after.rss_bytes)
-
-
-@asynccontextmanager
-async def stand() -> AsyncIterator[Stand]:
-    """Broker, ingress and plain program, warm."""
-    async with bed() as lain:
-        [port] = free_ports(1)
-        config = lain.setup.config.kafka
-        key = targets(lain.setup, lain.url)[ENDPOINT]
-        secret = key.pack.key(key.secret, key.options)
-        floor = Child(
-            "floor",
-            [sys.executable, "-m", "hookmill.bench.floor_ingress", lain.servers, FLOOR_TOPIC,
-             str(config.partitions), str(port)],
-            {"FLOOR_KEY": base64.b64encode(secret).decode()},
-        )  # fmt: skip
-        async with lain.running(lain.part("ingress"), floor) as running:
-            yield Stand(lain, running, port)
 
 
 def ingress(
@@ -123,6 +33,18 @@ def ingress(
         list[int] | None,
         typer.Option(min=1, help="Connections at once; again for more. Default: 64 and 512."),
     ] = None,
+    soak_secs: Annotated[
+        int, typer.Option(min=0, help="Then steady load for so long: does memory grow?")
+    ] = 0,
+    idle: Annotated[
+        int, typer.Option(min=0, help="Then so many connections at rest: what do they hold?")
+    ] = 0,
+    overload: Annotated[
+        bool, typer.Option("--overload", help="Then three times what it can take.")
+    ] = False,
+    outage: Annotated[
+        bool, typer.Option("--outage", help="Then the broker is killed and started again.")
+    ] = False,
     against: Against = None,
     profile: Profile = None,
     as_json: AsJson = False,
@@ -137,7 +59,17 @@ def ingress(
 
     async def work() -> Result:
         async with stand() as standing:
-            return await _measure(standing, requests, crowds, profile)
+            result = await _measure(standing, requests, crowds, profile)
+            figures = list(result.figures)
+            if idle:
+                figures += await trials.idle(standing, idle)
+            if soak_secs:
+                figures += await trials.soak(standing, soak_secs)
+            if overload:
+                figures += await trials.overload(standing, result.rows[0].per_sec)
+            if outage:
+                figures += await trials.outage(standing)
+            return msgspec.structs.replace(result, figures=tuple(figures))
 
     run(work, against=against, as_json=as_json)
 
