@@ -15,7 +15,7 @@ class Admission:
         self._by_endpoint: Counter[str] = Counter()
         self.requests = 0
         self.held_bytes = 0
-        # Read when they are scraped: to set them at each request cost it 4 µs.
+        # Read when they are scraped: to set them four times a request cost it 1.3 µs.
         catalog.IN_FLIGHT.set_function(lambda: self.requests)
         catalog.IN_FLIGHT_BYTES.set_function(lambda: self.held_bytes)
 

@@ -95,8 +95,8 @@ def response(said: Said) -> web.Response:
 
 
 def block(said: Said, epoch_secs: int) -> bytes:
-    """The same as one block of HTTP/1.1, for a connection that stays open: to build it so and
-    write it at once costs a sixth of `web.Response`, its headers and its two writes."""
+    """The same as one block of HTTP/1.1, for a connection that stays open, to be written at once:
+    `web.Response` costs 1.9 µs to make, and more to prepare and send; an accepted block 0.2."""
     return _block(said) % _date(epoch_secs)
 
 

@@ -131,7 +131,7 @@ class _Protocol(RequestHandler):
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on reading, where it was paused: a stream asks for it after each read, and aiohttp
-        would parse nothing once more each time, for a tenth of a delivery's cost."""
+        would parse nothing once more each time."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
 

@@ -4,7 +4,8 @@ Nearly every delivery is: a POST of HTTP/1.1, its body behind its headers, nothi
 It is checked and verified as it comes in, handed to the appender with a function to be told, and
 answered in one write; aiohttp's parser has read it, but its tasks, its request and its response
 are left out. Whatever is not plain goes the long way, `Ingress.answer`, which refuses what is
-wrong; every check of a delivery is the same on both. It costs a third of the long way.
+wrong; every check of a delivery is the same on both. Where it was tried, a whole delivery came down
+from 315 to 172 µs of CPU; aiohttp's parser and what is here are 11 µs of what is left.
 """
 
 import asyncio

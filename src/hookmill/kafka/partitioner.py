@@ -1,7 +1,7 @@
 """Which partition a key belongs to: murmur2, as Kafka's own default partitioner.
 
 The algorithm is MurmurHash2 as `org.apache.kafka.common.utils.Utils.murmur2` has it. aiokafka's
-goes byte by byte and takes 7 µs for a key of 35 bytes; four at once, 2 µs.
+goes byte by byte, 5.3 µs for a key of 34 bytes; four bytes at once take 2.5 µs.
 """
 
 from struct import unpack_from

@@ -24,7 +24,7 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(
 
 _least = [0]
 """The level that lines must have to be written, so that one that is not costs next to nothing:
-0.3 µs instead of 8 for each delivery, at level info."""
+0.2 µs instead of 4 for each delivery, at level info."""
 
 
 def configure(options: Log, **bound: Any) -> None:

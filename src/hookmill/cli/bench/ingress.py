@@ -66,7 +66,7 @@ def ingress(
             if soak_secs:
                 figures += await trials.soak(standing, soak_secs)
             if overload:
-                figures += await trials.overload(standing, result.rows[0].per_sec)
+                figures += await trials.overload(standing)
             if outage:
                 figures += await trials.outage(standing)
             return msgspec.structs.replace(result, figures=tuple(figures))
