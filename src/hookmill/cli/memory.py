@@ -3,9 +3,9 @@
 What is there after the start (some 100,000 objects of modules and packs) stays for good: frozen, it
 is not looked through again. And a collection is due after 50,000 objects instead of 700: hot paths
 make hundreds a millisecond, which their reference counts free: 8 % of a stage's CPU under load
-(py-spy). Chunks that are fetched and batches that are sent are mapped each by itself, and given back
-when they are done with: left alone, glibc raises that limit to 32 MiB and keeps the holes between
-them.
+(py-spy). Chunks that are fetched and batches that are sent are mapped each by itself, and given
+back when they are done with: left alone, glibc raises that limit to 32 MiB and keeps the holes
+between them.
 """
 
 import contextlib
