@@ -99,10 +99,3 @@ def all_kept(where: str, kept: Mapping[str, bytes], found: Iterable[Record]) -> 
     bodies = [(each.header(headers.DELIVERY), each.value) for each in found]
     right = len(bodies) == len(kept) and all(kept.get(id or "") == body for id, body in bodies)
     return Check(f"what was answered 200 is in {where}, byte for byte, and nothing else", right)
-
-
-def none_lost(where: str, kept: Mapping[str, bytes], found: Iterable[Record]) -> Check:
-    """The same where others may have been kept too: their answer never came, or too late."""
-    bodies = {each.header(headers.DELIVERY): each.value for each in found}
-    right = all(bodies.get(id) == body for id, body in kept.items())
-    return Check(f"what was answered 200 is in {where}, byte for byte", right)
