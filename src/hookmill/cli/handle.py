@@ -5,8 +5,8 @@ import time
 from functools import partial
 from typing import Any
 
+from hookmill.cli.garbage import settle
 from hookmill.cli.kept_view import retry_delays_secs
-from hookmill.cli.memory import settle
 from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.stage import batch_bytes_max, check_cluster, find_cluster, lock_state, static_id

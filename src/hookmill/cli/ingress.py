@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hookmill.cli.memory import settle
+from hookmill.cli.garbage import settle
 from hookmill.cli.process import private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import show_secret_ages

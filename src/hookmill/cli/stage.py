@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hookmill import pipeline
-from hookmill.cli.memory import settle
+from hookmill.cli.garbage import settle
 from hookmill.cli.process import guarded, private_port, until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import StageTelemetry
