@@ -19,18 +19,8 @@ class Admission:
         catalog.IN_FLIGHT.set_function(lambda: self.requests)
         catalog.IN_FLIGHT_BYTES.set_function(lambda: self.held_bytes)
 
-    def enter(self, endpoint: str) -> None:
-        """Let a request in; raises Refused."""
-        if (
-            self.requests >= self._limits.requests_in_flight_max
-            or self._by_endpoint[endpoint] >= self._limits.endpoint_requests_in_flight_max
-        ):
-            raise Refused(Reason.TOO_MANY_REQUESTS)
-        self.requests += 1
-        self._by_endpoint[endpoint] += 1
-
-    def enter_whole(self, endpoint: str, held_bytes: int) -> None:
-        """Let a request in whose body has come; raises Refused."""
+    def enter(self, endpoint: str, held_bytes: int = 0) -> None:
+        """Let a request in, with the bytes of its body that have come; raises Refused."""
         limits = self._limits
         if (
             self.requests >= limits.requests_in_flight_max

@@ -102,7 +102,7 @@ class Ingress:
 
     def enter(self, endpoint: str, body_bytes: int) -> None:
         """Let a request in whose body has come; raises Refused. `leave` ends it."""
-        self._admission.enter_whole(endpoint, body_bytes)
+        self._admission.enter(endpoint, body_bytes)
 
     def leave(self, endpoint: str, held_bytes: int) -> None:
         """A request that was let in is answered."""
