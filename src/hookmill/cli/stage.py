@@ -16,7 +16,8 @@ from hookmill.core.errors import HookmillError
 from hookmill.kafka.member import Member, PartitionWorker, pause_growing
 from hookmill.kafka.memory import Memory
 from hookmill.kafka.pace import rest_secs
-from hookmill.kafka.partition import BATCH_BYTES_MAX, KafkaPort
+from hookmill.kafka.partition import KafkaPort
+from hookmill.kafka.producing import BATCH_BYTES_MAX
 from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
 from hookmill.kafka.topics import admin, check_present, check_safety
 from hookmill.kafka.worker import Worker

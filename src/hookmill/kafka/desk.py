@@ -9,14 +9,10 @@ from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from hookmill.core.record import Output, Record
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
-from hookmill.kafka.producing import stop, write
+from hookmill.kafka.producing import COMMIT_TIMEOUT_SECS, stop, transactional, write
 from hookmill.kafka.reader import Reader, reader
 from hookmill.kafka.redrive import Fenced
 from hookmill.pipeline import DECISIONS, Names
-
-TRANSACTION_TIMEOUT_MS = 15_000
-COMMIT_TIMEOUT_SECS = 20.0
-BATCH_BYTES_MAX = 900 * 1024
 
 
 class Desk:
@@ -63,12 +59,8 @@ class KafkaDesk(Desk):
     async def fence(self) -> None:
         """Throw the old producer away and initialise the same id again."""
         await self.close()
-        self._producer = AIOKafkaProducer(
-            **self._connection.arguments(self.transactional_id),
-            transactional_id=self.transactional_id,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=BATCH_BYTES_MAX,
-            request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000),
+        self._producer = transactional(
+            self._connection, self.transactional_id, client_id=self.transactional_id
         )
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             await self._producer.start()

@@ -13,13 +13,16 @@ from hookmill.core.record import Output, Record
 from hookmill.kafka.changelog import Entry
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
 from hookmill.kafka.inbox import Inbox
-from hookmill.kafka.producing import stop, write
+from hookmill.kafka.producing import (
+    BATCH_BYTES_MAX,
+    COMMIT_TIMEOUT_SECS,
+    stop,
+    transactional,
+    write,
+)
 from hookmill.kafka.records import from_consumer
 from hookmill.pipeline import Names, Stage
 
-TRANSACTION_TIMEOUT_MS = 15_000
-COMMIT_TIMEOUT_SECS = 20.0
-BATCH_BYTES_MAX = 900 * 1024
 RESTORE_FETCH_BYTES = 1024 * 1024
 RESTORE_RECORDS = 5_000
 """At once: all partitions of a process are restored together, and a record of a changelog takes
@@ -59,12 +62,11 @@ class Owner:
     async def fence(self) -> None:
         """Throw the old producer away and initialise the same id again."""
         await self.close()
-        self._producer = AIOKafkaProducer(
-            **self._connection.arguments(f"{self._group}-{self.partition}"),
-            transactional_id=self.transactional_id,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=self._batch_bytes_max,
-            request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000),
+        self._producer = transactional(
+            self._connection,
+            self.transactional_id,
+            client_id=f"{self._group}-{self.partition}",
+            batch_bytes_max=self._batch_bytes_max,
         )
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             await self._producer.start()

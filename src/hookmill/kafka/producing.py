@@ -14,8 +14,29 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from hookmill.core.record import Output
+from hookmill.kafka.client import Connection
 
 STOP_TIMEOUT_SECS = 5.0
+TRANSACTION_TIMEOUT_MS = 15_000
+COMMIT_TIMEOUT_SECS = 20.0
+BATCH_BYTES_MAX = 900 * 1024
+
+
+def transactional(
+    connection: Connection,
+    transactional_id: str,
+    *,
+    client_id: str,
+    batch_bytes_max: int = BATCH_BYTES_MAX,
+) -> AIOKafkaProducer:
+    """A producer of that id, not started: its start fences whoever had the id before."""
+    return AIOKafkaProducer(
+        **connection.arguments(client_id),
+        transactional_id=transactional_id,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        max_batch_size=batch_bytes_max,
+        request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000),
+    )
 
 
 async def write(

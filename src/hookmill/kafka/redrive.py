@@ -44,7 +44,7 @@ from hookmill.stages.letters import (
 RECORDS_MAX = 500
 BYTES_MAX = 4 * 1024 * 1024
 TURNS_PER_SEC = 10
-"""With a rate, letters go in so many transactions a second."""
+"""With a rate, records go in so many transactions a second."""
 ATTEMPTS_MAX = 5
 
 
@@ -106,8 +106,13 @@ class Watcher(Protocol):
     def passed(self, offsets: int) -> None:
         """So many more of them are behind it."""
 
-    def settled(self, letters: int) -> None:
-        """So many more letters are decided."""
+    def settled(self, count: int) -> None:
+        """So many more letters are decided, or events sent."""
+
+
+def at_once(rate_per_sec: int) -> int:
+    """How many records go in one transaction at that rate; 0 is as fast as it goes."""
+    return max(1, min(RECORDS_MAX, rate_per_sec // TURNS_PER_SEC)) if rate_per_sec else RECORDS_MAX
 
 
 async def read_decisions(source: Source) -> Decisions:
@@ -202,11 +207,12 @@ class Redrive:
 
     async def _work_off(self) -> None:
         order = self._order
+        count = at_once(order.rate_per_sec)
         letters = selected(self._port, order.selection, order.sent_again_to, self._watcher)
         async with contextlib.aclosing(letters) as pieces:
             async for piece in pieces:
                 open_ones = [letter for letter in piece if self._may_be(letter)]
-                for batch in batches(open_ones, records_max=self._at_once(), bytes_max=BYTES_MAX):
+                for batch in batches(open_ones, records_max=count, bytes_max=BYTES_MAX):
                     await self._settle(batch[: self._left()])
                     if self._left() == 0:
                         return
@@ -260,7 +266,3 @@ class Redrive:
     def _left(self) -> int | None:
         most = self._order.count_max
         return None if most is None else max(0, most - self.done.total())
-
-    def _at_once(self) -> int:
-        rate = self._order.rate_per_sec
-        return max(1, min(RECORDS_MAX, rate // TURNS_PER_SEC)) if rate else RECORDS_MAX

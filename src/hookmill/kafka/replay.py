@@ -8,37 +8,19 @@ was sent is not sent twice.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from hookmill.core.record import Output, Record
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
-from hookmill.kafka.desk import BATCH_BYTES_MAX, COMMIT_TIMEOUT_SECS, TRANSACTION_TIMEOUT_MS
-from hookmill.kafka.producing import stop, write
+from hookmill.kafka.producing import COMMIT_TIMEOUT_SECS, stop, transactional, write
 from hookmill.kafka.reader import Reader, reader
+from hookmill.kafka.redrive import Watcher, at_once
 from hookmill.pipeline import NORMALIZED, HandlerTopics, Names
 from hookmill.stages.letters import Place
 from hookmill.stages.replay import Wish, again, meant
 from hookmill.stages.route import Rule
-
-RECORDS_MAX = 500
-TURNS_PER_SEC = 10
-"""With a rate, events go in so many transactions a second."""
-
-
-class Watcher(Protocol):
-    """Is told how far it is."""
-
-    def begins(self, offsets: int) -> None:
-        """So many offsets lie before it."""
-
-    def passed(self, offsets: int) -> None:
-        """So many more of them are behind it."""
-
-    def settled(self, events: int) -> None:
-        """So many more events are sent."""
 
 
 class Replay:
@@ -94,13 +76,8 @@ class Replay:
 
     async def _fence(self) -> None:
         """One id for everybody, so that two replays never run at a time."""
-        self._producer = AIOKafkaProducer(
-            **self._connection.arguments(self._names.group("replay")),
-            transactional_id=self._names.group("replay"),
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=BATCH_BYTES_MAX,
-            request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000),
-        )
+        its_id = self._names.group("replay")
+        self._producer = transactional(self._connection, its_id, client_id=its_id)
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             await self._producer.start()
 
@@ -117,10 +94,9 @@ class Replay:
 
     async def _partition(self, partition: int, span: tuple[int, int]) -> None:
         at, end = span
+        count = at_once(self._rate_per_sec)
         async for records in self._read({partition: span}):
-            for piece in (
-                records[i : i + self._at_once] for i in range(0, len(records), self._at_once)
-            ):
+            for piece in (records[i : i + count] for i in range(0, len(records), count)):
                 await self._commit(partition, piece, piece[-1].offset + 1)
                 self._watcher.passed(piece[-1].offset + 1 - at)
                 at = piece[-1].offset + 1
@@ -134,12 +110,12 @@ class Replay:
         if not outputs:
             return
         assert self._producer is not None
-        at = {TopicPartition(self._names.topic(NORMALIZED), partition): position}
+        at = TopicPartition(self._names.topic(NORMALIZED), partition)
         async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
             await self._producer.begin_transaction()
             await write(self._producer, outputs, partition, self._names.topic)
             await self._producer.send_offsets_to_transaction(
-                {each: OffsetAndMetadata(offset, "") for each, offset in at.items()}, self.group
+                {at: OffsetAndMetadata(position, "")}, self.group
             )
             await self._producer.commit_transaction()
         self.sent += len(outputs)
@@ -152,11 +128,6 @@ class Replay:
 
     def _read(self, ranges: Mapping[int, tuple[int, int]]) -> AsyncIterator[list[Record]]:
         return self._source.read(self._names.topic(NORMALIZED), ranges)
-
-    @property
-    def _at_once(self) -> int:
-        rate = self._rate_per_sec
-        return max(1, min(RECORDS_MAX, rate // TURNS_PER_SEC)) if rate else RECORDS_MAX
 
 
 @contextlib.asynccontextmanager

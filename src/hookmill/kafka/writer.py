@@ -12,10 +12,8 @@ from aiokafka import AIOKafkaProducer
 
 from hookmill.core.record import Output
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, reachable
-from hookmill.kafka.producing import stop, write
+from hookmill.kafka.producing import BATCH_BYTES_MAX, stop, write
 from hookmill.pipeline import Names
-
-BATCH_BYTES_MAX = 900 * 1024
 
 
 class Writer:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from hookmill.cli.doctor.finding import Finding, failure, ok, some, warning
+from hookmill.kafka.producing import TRANSACTION_TIMEOUT_MS
 from hookmill.kafka.survey import INTERNAL_TOPICS, Clock, Survey
 from hookmill.kafka.topics import Difference, Found, Wanted, compare
 
@@ -22,7 +23,6 @@ LEVELS = {7: "3.3", 8: "3.4", 11: "3.5", 14: "3.6", 19: "3.7", 20: "3.8", 21: "3
 """The release by its last `metadata.version` (source: `StorageTool version-mapping` of 4.3.1)."""
 TESTED_LEVEL_MIN = 22
 """Kafka 4.0; what hookmill is tested with is the version of its local broker."""
-TRANSACTION_TIMEOUT_MS = 15_000
 OFFSETS_KEPT_MINUTES_GOOD = 7 * 24 * 60
 CLOCK_WARNING_MS = 2_000
 CLOCK_FAILURE_MS = 30_000
