@@ -5,11 +5,10 @@ import time
 from functools import partial
 from typing import Any
 
-from hookmill.cli.garbage import settle
 from hookmill.cli.kept_view import retry_delays_secs
-from hookmill.cli.process import guarded, private_port, until_kafka_answers
+from hookmill.cli.process import until_kafka_answers
 from hookmill.cli.setup import Setup, now_us
-from hookmill.cli.stage import batch_bytes_max, check_cluster, find_cluster, lock_state, static_id
+from hookmill.cli.stage import batch_bytes_max, find_cluster, lock_state, static_id, work
 from hookmill.cli.telemetry import HandlerTelemetry
 from hookmill.config.options import Handler as Options
 from hookmill.core.errors import ConfigurationError
@@ -24,7 +23,6 @@ from hookmill.kafka.queue import KafkaQueue
 from hookmill.kafka.store import InstanceLock, RocksStore
 from hookmill.kafka.topics import admin
 from hookmill.pipeline import HandlerTopics
-from hookmill.telemetry.logs import say
 from hookmill.telemetry.traces import Tracer
 
 JOURNAL = "in-flight"
@@ -79,11 +77,7 @@ async def _serve(
     )
     await handler.start()
     try:
-        host = setup.config.ingress.admin_host
-        async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
-            say("process_started", private=private, instance=lock.name)
-            settle()
-            await guarded(member.run(stopping), partial(check_cluster, setup, topics))
+        await work(setup, member, topics, stopping, instance=lock.name, admin_port=admin_port)
     finally:
         await handler.close()
         journal.close()

@@ -67,13 +67,26 @@ async def _serve(
         partitions=setup.config.kafka.partitions,
     )
     try:
-        host = setup.config.ingress.admin_host
-        async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
-            say("process_started", private=private, instance=lock.name)
-            settle()
-            await guarded(member.run(stopping), partial(check_cluster, setup, topics))
+        await work(setup, member, topics, stopping, instance=lock.name, admin_port=admin_port)
     finally:
         lock.release()
+
+
+async def work(
+    setup: Setup,
+    member: Member,
+    topics: list[str],
+    stopping: asyncio.Event,
+    *,
+    instance: str,
+    admin_port: int,
+) -> None:
+    """Serve the private port and work until `stopping` is set, as long as the topics are sound."""
+    host = setup.config.ingress.admin_host
+    async with private_port(host, admin_port, live=member.live, ready=member.ready) as private:
+        say("process_started", private=private, instance=instance)
+        settle()
+        await guarded(member.run(stopping), partial(check_cluster, setup, topics))
 
 
 def _worker_maker(
