@@ -60,13 +60,9 @@ def trace(traceparent: str | None) -> dict[str, str]:
 _SIGNED = msgspec.json.Decoder(dict[str, Any])
 
 
-def kept_headers(record: Record) -> dict[str, list[str]]:
-    """The delivery's own headers that were kept as evidence, by lower-case name."""
-    return kept_headers_in(dict(record.headers))
-
-
-def kept_headers_in(named: Mapping[str, bytes]) -> dict[str, list[str]]:
-    """The same, of headers by name."""
+def kept_headers(named: Mapping[str, bytes]) -> dict[str, list[str]]:
+    """The delivery's own headers that were kept as evidence, by lower-case name; `named` are the
+    record's."""
     try:
         kept = _SIGNED.decode(named.get(SIGNED) or b"{}")
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -68,7 +68,7 @@ class Normalize:
             detail = f"endpoint '{name}' is not configured; configure it again, then redrive"
             return Reading(record, named, unusable=DeadLetter("unknown_endpoint", detail))
         try:
-            kept = headers.kept_headers_in(named)
+            kept = headers.kept_headers(named)
             draft = endpoint.pack.normalize(record.value, endpoint.options, kept)
         except UnparseableBody as error:
             return Reading(record, named, unusable=DeadLetter("unparseable_body", str(error)))
