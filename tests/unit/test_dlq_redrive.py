@@ -188,3 +188,31 @@ def test_a_rate_is_kept_between_transactions() -> None:
     assert max(sizes) == 3
     assert sum(sizes) == 25
     assert pauses == [0.0, *(size / 30 for size in sizes[:-1])]
+
+
+def test_an_interrupt_finds_the_transaction_under_way_finished_and_counted() -> None:
+    """What is said to be redriven is what was sent, wherever the interrupt hits."""
+
+    async def history() -> None:
+        log = MemoryLog()
+        set_aside(log, [(0, "a")] * 25)
+        desk = MemoryDesk(log, PARTITIONS)
+        under_way, answered = asyncio.Event(), asyncio.Event()
+
+        async def wait() -> None:
+            under_way.set()
+            await answered.wait()
+
+        desk.after_commit = at_commit(2, wait)
+        work = redrive(desk, selection=Selection(), rate_per_sec=50)
+        running = asyncio.create_task(work.run())
+        await under_way.wait()
+        running.cancel()
+        await asyncio.sleep(0)
+        answered.set()
+        await asyncio.wait([running])
+
+        assert running.cancelled()
+        assert work.done.total() == len(await log.read(ITS.queue, 0)) == 12
+
+    asyncio.run(history())

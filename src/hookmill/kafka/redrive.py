@@ -27,6 +27,7 @@ import msgspec
 from hookmill.core.errors import HookmillError
 from hookmill.core.record import Output, Record
 from hookmill.core.times import from_epoch_us
+from hookmill.kafka.safely import to_the_end
 from hookmill.pipeline import DECISIONS
 from hookmill.stages.letters import (
     Decision,
@@ -221,22 +222,28 @@ class Redrive:
         """Commit the batch, or find out that it is committed; raises what stands in the way."""
         ours = {letter.place: self._decision(letter) for letter in batch}
         await self._pause(self._wait_secs)
+        try:
+            await self._until_settled(batch, ours)
+        finally:
+            mine = [each for each in batch if self._decisions.of(each) == ours[each.place]]
+            self.done.update(each.place.topic for each in mine)
+            self._watcher.settled(len(mine))
+        self._wait_secs = len(batch) / self._order.rate_per_sec if self._order.rate_per_sec else 0.0
+
+    async def _until_settled(self, batch: Sequence[Letter], ours: Mapping[Place, Decision]) -> None:
         for attempt in itertools.count(1):
             try:
                 if attempt > 1:
                     await self._begin()
-                await self._commit([each for each in batch if self._may_be(each)], ours)
-                break
+                letters = [each for each in batch if self._may_be(each)]
+                await to_the_end(self._commit(letters, ours))
+                return
             except Fenced:
                 raise
             except Exception:  # whatever it is: the fence and the decisions tell what became of it
                 if attempt == ATTEMPTS_MAX:
                     raise
                 await self._pause(2.0 ** (attempt - 1))
-        mine = [each for each in batch if self._decisions.of(each) == ours[each.place]]
-        self.done.update(each.place.topic for each in mine)
-        self._watcher.settled(len(mine))
-        self._wait_secs = len(batch) / self._order.rate_per_sec if self._order.rate_per_sec else 0.0
 
     async def _commit(self, letters: Sequence[Letter], ours: Mapping[Place, Decision]) -> None:
         if not letters:

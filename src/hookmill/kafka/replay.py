@@ -17,6 +17,7 @@ from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
 from hookmill.kafka.producing import COMMIT_TIMEOUT_SECS, stop, transactional, write
 from hookmill.kafka.reader import Reader, reader
 from hookmill.kafka.redrive import Watcher, at_once
+from hookmill.kafka.safely import to_the_end
 from hookmill.pipeline import NORMALIZED, HandlerTopics, Names
 from hookmill.stages.letters import Place
 from hookmill.stages.replay import Wish, again, meant
@@ -109,19 +110,24 @@ class Replay:
                    if meant(each, self._wish, self._rules)]  # fmt: skip
         if not outputs:
             return
-        assert self._producer is not None
         at = TopicPartition(self._names.topic(NORMALIZED), partition)
+        await to_the_end(self._transaction(outputs, at, position))
+        if self._rate_per_sec:
+            await self._pause(len(outputs) / self._rate_per_sec)
+
+    async def _transaction(
+        self, outputs: Sequence[Output], at: TopicPartition, position: int
+    ) -> None:
+        assert self._producer is not None
         async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
             await self._producer.begin_transaction()
-            await write(self._producer, outputs, partition, self._names.topic)
+            await write(self._producer, outputs, at.partition, self._names.topic)
             await self._producer.send_offsets_to_transaction(
                 {at: OffsetAndMetadata(position, "")}, self.group
             )
             await self._producer.commit_transaction()
         self.sent += len(outputs)
         self._watcher.settled(len(outputs))
-        if self._rate_per_sec:
-            await self._pause(len(outputs) / self._rate_per_sec)
 
     def _again(self, record: Record, to: str) -> Output:
         return again(record, Place(NORMALIZED, record.partition, record.offset), to)
