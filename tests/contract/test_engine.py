@@ -401,7 +401,7 @@ async def test_a_stage_without_state_keeps_its_position_in_its_changelog(tmp_pat
         forgets = None
 
         def read(self, record: Record) -> Any:
-            return Sighting(record, None, 0)
+            return Sighting(record)
 
         def decide(self, task: Sighting, state: Any) -> Outcome:
             return Forward((Output("events-other", task.record.key, b"{}"),))

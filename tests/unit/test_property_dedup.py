@@ -144,7 +144,8 @@ class DedupMachine(RuleBasedStateMachine):
         outcome = self.stage.decide(task, found)
         last_ms = self.went_on.get(event)
         if last_ms is not None and self.now_ms - last_ms <= window_ms(event):
-            assert outcome == Duplicate("duplicate", age_ms=self.now_ms - last_ms)
+            age_ms = self.now_ms - last_ms
+            assert outcome == Duplicate("duplicate", age_ms=age_ms, endpoint=event[0])
             return
         assert isinstance(outcome, Forward)
         (output,) = outcome.outputs

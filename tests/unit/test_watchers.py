@@ -87,7 +87,7 @@ def test_a_transaction_is_counted_with_everything_in_it(shown: Shown) -> None:
 def test_how_late_duplicates_come_is_shown_by_endpoint(shown: Shown) -> None:
     """A clock that went back between two brokers makes it 0, never less."""
     ages_ms = [-5, 500, 3_600_000]
-    committed("dedup", [Duplicate("duplicate", age_ms=each) for each in ages_ms])
+    committed("dedup", [Duplicate("duplicate", age_ms=each, endpoint="shop") for each in ages_ms])
 
     assert shown.more("stage_records_total", stage="dedup", outcome="dropped") == 3
     assert shown.more("duplicates_dropped_total", endpoint="shop") == 3

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hookmill.config.options import Endpoint
 from hookmill.core.event import Event
-from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
+from hookmill.core.outcome import DeadLetter, Forward, Outcome
 from hookmill.core.record import Record
 from hookmill.core.times import rfc3339_epoch_us
 from hookmill.stages import headers
@@ -71,9 +71,8 @@ class StageTelemetry:
                             unmatched[outcome.kind] += 1
                     elif self._stage == "normalize" and _UNRECOGNIZED in outcome.outputs[0].headers:
                         unrecognized[_provider_and_type(record)].append(record)
-                case Drop():
-                    age_ms = outcome.age_ms if isinstance(outcome, Duplicate) else 0
-                    dropped[record.header(headers.ENDPOINT) or "-"].append(age_ms)
+                case Duplicate():
+                    dropped[outcome.endpoint].append(outcome.age_ms)
                 case DeadLetter():
                     self._set_aside(record, outcome)
         self._forwarded.inc(forwarded)

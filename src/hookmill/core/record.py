@@ -36,13 +36,6 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
 
 
-def with_header(headers: Headers, name: str, value: bytes) -> Headers:
-    """The headers with that one, in place of any of its name."""
-    if name in dict(headers):
-        headers = tuple(pair for pair in headers if pair[0] != name)
-    return (*headers, (name, value))
-
-
 def with_headers(headers: Headers, added: Sequence[tuple[str, str]]) -> Headers:
     """The headers with those of the same names replaced by the added ones, in their order."""
     names = {name for name, _ in added}

@@ -14,6 +14,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from hookmill.core.record import Record
+from hookmill.kafka.records import as_ours, from_consumer
+
 HELD_RECORDS_MAX = 2_000
 HELD_BYTES_MAX = 8 * 1024 * 1024
 DRAW_SECS = 0.01
@@ -25,7 +28,7 @@ class _Place:
     """What has come of one partition and was not taken yet; an error comes after the records."""
 
     def __init__(self) -> None:
-        self.records: deque[Any] = deque()
+        self.records: deque[Record] = deque()
         self.size_bytes = 0
         self.error: Exception | None = None
         self.came = asyncio.Event()
@@ -37,7 +40,7 @@ class _Place:
             return 0
         return HELD_RECORDS_MAX - len(self.records)
 
-    def put(self, records: list[Any]) -> None:
+    def put(self, records: list[Record]) -> None:
         """Hold these."""
         self.records.extend(records)
         self.size_bytes += sum(map(_size, records))
@@ -48,7 +51,7 @@ class _Place:
         self.error = error
         self.came.set()
 
-    def take(self, records_max: int) -> list[Any]:
+    def take(self, records_max: int) -> list[Record]:
         """The oldest records; raises the error where there are none before it."""
         if not self.records and self.error is not None:
             error, self.error = self.error, None
@@ -76,7 +79,7 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
 
     async def take(
         self, partition: TopicPartition, *, records_max: int, timeout_secs: float
-    ) -> list[Any]:
+    ) -> list[Record]:
         """The next records of that partition; empty when none came in time."""
         place = self._places.get(partition)
         if place is None:
@@ -97,8 +100,7 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         if taken:
             return taken
         # the group's own errors come this way, whether or not there are records
-        found = await self.getmany(partition, max_records=records_max)
-        return list(found.get(partition, ()))
+        return await self._unpack(partition, records_max)
 
     async def stop(self) -> None:
         """Leave the group."""
@@ -140,13 +142,21 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
 
     async def _draw_one(self, partition: TopicPartition, place: _Place) -> None:
         try:
-            found = await self.getmany(partition, max_records=place.room)
+            records = await self._unpack(partition, place.room)
         except Exception as error:
             place.fail(error)
         else:
-            if records := found.get(partition):
+            if records:
                 place.put(records)
 
+    async def _unpack(self, partition: TopicPartition, records_max: int) -> list[Record]:
+        as_ours(self._fetcher._records.get(partition))
+        found = await self.getmany(partition, max_records=records_max)
+        records: list[Record] = found.get(partition, [])
+        if records and not isinstance(records[0], Record):  # fetched anew: a rebalance came between
+            return [from_consumer(each) for each in records]
+        return records
 
-def _size(record: Any) -> int:
-    return len(record.key or b"") + len(record.value or b"")
+
+def _size(record: Record) -> int:
+    return len(record.key) + len(record.value)

@@ -20,7 +20,6 @@ from hookmill.kafka.producing import (
     transactional,
     write,
 )
-from hookmill.kafka.records import from_consumer
 from hookmill.pipeline import Names, Stage
 
 RESTORE_FETCH_BYTES = 1024 * 1024
@@ -134,10 +133,9 @@ class Owner:
 
     async def _take(self, *, records_max: int, timeout_secs: float) -> list[Record]:
         async with asyncio.timeout(timeout_secs + NETWORK_TIMEOUT_SECS):
-            found = await self._consumer.take(
+            return await self._consumer.take(
                 self._input, records_max=records_max, timeout_secs=timeout_secs
             )
-        return [from_consumer(each) for each in found]
 
     async def _commit(
         self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, int]

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome
-from hookmill.core.record import Output, Record, with_header
+from hookmill.core.record import Headers, Output, Record
 from hookmill.stages import headers
 
 SEEN_VERSION: Final = 1
@@ -24,11 +24,13 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
-    """A raw record and the key that makes it the same event as another."""
+    """A raw record, the key that makes it the same event as another, and the headers to keep."""
 
     record: Record
-    key: bytes | None
-    window_ms: int
+    key: bytes | None = None
+    window_ms: int = 0
+    endpoint: bytes = b""
+    headers: Headers = ()
 
     @property
     def state_keys(self) -> tuple[bytes, ...]:
@@ -37,9 +39,11 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
 
 
 class Duplicate(Drop, frozen=True, kw_only=True):
-    """An event that was forwarded before, `age_ms` earlier on the broker's clock."""
+    """An event of that endpoint that was forwarded before, `age_ms` earlier on the broker's
+    clock."""
 
     age_ms: int
+    endpoint: str
 
 
 class Dedup:
@@ -59,9 +63,12 @@ class Dedup:
         named = dict(record.headers)
         endpoint, event_id = named.get(headers.ENDPOINT), named.get(headers.EVENT_ID)
         if not endpoint or not event_id:
-            return Sighting(record, None, 0)
+            return Sighting(record)
+        kept = record.headers
+        if headers.RAW_OFFSET in named:
+            kept = tuple(pair for pair in kept if pair[0] != headers.RAW_OFFSET)
         window_ms = self._windows_ms.get(endpoint, self._default_window_ms)
-        return Sighting(record, headers.dedup_key_in(named), window_ms)
+        return Sighting(record, headers.dedup_key_in(named), window_ms, endpoint, kept)
 
     def forgets(self, key: bytes, value: bytes, now_ms: int) -> bool:
         """Whether the sighting is older than its endpoint's window, and as much again, at most a
@@ -88,9 +95,9 @@ def decide(task: Sighting, *, first_seen: Seen | None, to: str) -> Outcome:
     if first_seen is not None:
         age_ms = record.timestamp_ms - first_seen.time_ms
         if age_ms <= task.window_ms:
-            return Duplicate("duplicate", age_ms=age_ms)
-    kept = with_header(record.headers, headers.RAW_OFFSET, b"%d" % record.offset)
-    forwarded = Output(to, record.key, record.value, kept)
+            return Duplicate("duplicate", age_ms=age_ms, endpoint=task.endpoint.decode())
+    lies_at = (headers.RAW_OFFSET, b"%d" % record.offset)
+    forwarded = Output(to, record.key, record.value, (*task.headers, lies_at))
     seen = Seen(record.timestamp_ms, record.partition, record.offset)
     return Forward((forwarded,), state=((task.key, _ENCODER.encode(seen)),))
 
