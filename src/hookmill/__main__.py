@@ -1,6 +1,6 @@
 """`python -m hookmill` is the same program as `hookmill`."""
 
-from hookmill.cli import main
+from hookmill.cli.main import main
 
 if __name__ == "__main__":
     main()

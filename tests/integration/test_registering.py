@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiohttp import web
 
-from hookmill.cli import main
+from hookmill.cli.main import main
 from hookmill.cli.setup import load_setup
 from hookmill.core.errors import ConfigurationError, HookmillError
 from hookmill.local.registrar import Registrar, RegistrationFailed

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hookmill.bench.figures import Row
 from hookmill.bench.verify import Subject, measured, primitive, result, subject
-from hookmill.cli.main import app
+from hookmill.cli.main import application
 from hookmill.core.delivery import Delivery, Secret
 from hookmill.core.errors import Reason, Refused
 from hookmill.providers.pack import Pack, Terms
@@ -79,7 +79,7 @@ def test_the_command_prints_one_json_value_and_keeps_the_result(
 ) -> None:
     """For scripts, and to be held against the next run."""
     monkeypatch.chdir(tmp_path)
-    said = CliRunner().invoke(app, ["bench", "verify", "yoco", "--count", "8", "--json"])
+    said = CliRunner().invoke(application(), ["bench", "verify", "yoco", "--count", "8", "--json"])
 
     assert said.exit_code == 0, said.output
     assert [row["name"] for row in json.loads(said.stdout)["rows"]] == ["yoco"]

@@ -17,8 +17,8 @@ import pytest
 import typer.main
 
 from hookmill import __version__
-from hookmill.cli import main, send
-from hookmill.cli.main import app
+from hookmill.cli import send
+from hookmill.cli.main import PARTS, application, main
 from hookmill.cli.setup import load_setup
 from hookmill.cli.up import children
 from hookmill.providers.registry import PACKS
@@ -105,7 +105,7 @@ def commands(
     group: Any = None, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command and group of the program, with its words."""
-    here = group or typer.main.get_command(app)
+    here = group or typer.main.get_command(application())
     yield path, here
     for name, below in getattr(here, "commands", {}).items():
         yield from commands(below, (*path, name))
@@ -518,7 +518,7 @@ def test_the_readme_of_the_program_is_its_own(run: Run) -> None:
     """The entry point of the package is the one tested here."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 
-    assert project["project"]["scripts"] == {"hookmill": "hookmill.cli:main"}
+    assert project["project"]["scripts"] == {"hookmill": "hookmill.cli.main:main"}
     assert project["project"]["version"] == __version__
 
 
@@ -559,3 +559,21 @@ def test_up_keeps_a_monitor_only_where_it_is_asked_to(folder: Path) -> None:
     plain = [each.name for each in children(setup, None)]
 
     assert [each.name for each in children(setup, None, monitor=True)] == [*plain, "monitor"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_starts_without_what_only_other_commands_need(part: str) -> None:
+    """A killed member is back only after its imports."""
+    asked = (
+        "import sys; from hookmill.cli.main import application; import typer.main\n"
+        f"print(*typer.main.get_command(application('{part}')).commands)\n"
+        "print(*sys.modules)"
+    )
+    commands, modules = subprocess.check_output(
+        [sys.executable, "-c", asked], text=True
+    ).splitlines()
+
+    assert part in commands.split()
+    assert not {"asyncpg", "hookmill.cli.bench", "hookmill.cli.chaos", "hookmill.cli.doctor"} & {
+        *modules.split()
+    }

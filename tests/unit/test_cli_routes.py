@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from hookmill.cli import main
+from hookmill.cli.main import main
 from hookmill.cli.rules import build_rules
 from hookmill.cli.stage import StageTelemetry
 from hookmill.cli.verdicts import asks, why_not

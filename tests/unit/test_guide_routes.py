@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hookmill.cli import main
+from hookmill.cli.main import main
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "route-events.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

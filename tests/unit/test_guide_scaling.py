@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hookmill.cli.main import app
+from hookmill.cli.main import application
 from support.guide import ROOT, Block, blocks
 
 GUIDE = "docs/guides/scaling.md"
@@ -26,7 +26,7 @@ TOLD = re.compile(
 
 def run(arguments: list[str]) -> tuple[str, str]:
     """What the command prints, as data and beside it, without blanks at the ends of lines."""
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(application(), arguments)
     assert done.exception is None, done.exception
     out, err = (
         "\n".join(map(str.rstrip, text.splitlines())) for text in (done.stdout, done.stderr)

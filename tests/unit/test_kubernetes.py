@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from hookmill import __version__
-from hookmill.cli.main import app
+from hookmill.cli.main import application
 from hookmill.cli.setup import Setup, load_setup
 from hookmill.pipeline import STAGES
 from support.manifests import (
@@ -61,7 +61,7 @@ workloads = pytest.mark.parametrize(("overlay", "name"), every_workload())
 
 def options_of(workload: Manifest) -> dict[str, Any]:
     """The options of a container's command; raises the option parser's error if it is none."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     arguments = [each.replace("$(POD_NAME)", "pod-0") for each in container(workload)["args"]]
     while hasattr(command, "commands"):
         command = command.commands[arguments.pop(0)]
@@ -139,7 +139,7 @@ def test_the_configuration_is_good(
     config.write_text(text.replace(SECRETS_DIR, f"{tmp_path}{SECRETS_DIR}"))
     monkeypatch.setenv("HOOKMILL_LOCAL__DIR", str(tmp_path / "state"))
 
-    done = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    done = CliRunner().invoke(application(), ["config", "check", "--config", str(config)])
 
     assert done.exception is None, done.exception
     assert "the configuration is good" in done.stderr
@@ -380,7 +380,7 @@ def test_the_ingress_is_scaled_by_what_it_needs() -> None:
 def test_the_topics_for_strimzi_are_those_of_the_map() -> None:
     """`hookmill topics strimzi` writes the file again, byte for byte."""
     config = FOLDER / "overlays/production/hookmill.toml"
-    told = CliRunner().invoke(app, ["topics", "strimzi", "--config", str(config)])
+    told = CliRunner().invoke(application(), ["topics", "strimzi", "--config", str(config)])
 
     assert told.stdout == (FOLDER / "components/strimzi/topics.yaml").read_text()
 

@@ -8,8 +8,9 @@ import pytest
 from hookmill.config.options import Configuration, Handler, SecretSource
 from hookmill.config.show import HIDDEN, rows, shown
 from hookmill.core.errors import ConfigurationError
+from hookmill.handlers.ledger.configured import ledger_place
 from hookmill.handlers.ledger.place import File, Server, place
-from hookmill.handlers.registry import ledger_place, make
+from hookmill.handlers.registry import make
 
 HUSH = "hunter2"
 

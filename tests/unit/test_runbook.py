@@ -8,7 +8,7 @@ import pytest
 import typer.main
 import yaml
 
-from hookmill.cli.main import app
+from hookmill.cli.main import application
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "RUNBOOK.md").read_text()
@@ -78,7 +78,7 @@ def test_an_alerts_section_says_what_it_means_and_what_to_do(alert: str) -> None
 @pytest.mark.parametrize("words", typed(), ids=" ".join)
 def test_a_command_can_be_typed_as_it_stands(words: list[str]) -> None:
     """It exists, and takes these options and arguments."""
-    command, left = typer.main.get_command(app), words[1:]
+    command, left = typer.main.get_command(application()), words[1:]
     while left and left[0] in getattr(command, "commands", {}):
         command = command.commands[left.pop(0)]  # type: ignore[attr-defined]
 

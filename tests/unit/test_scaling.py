@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from hookmill.cli.main import app
+from hookmill.cli.main import application
 from hookmill.core.errors import ConfigurationError
 from hookmill.local.scaling import curves
 from hookmill.local.scaling.group import Group, World
@@ -255,7 +255,7 @@ def test_the_command_gives_one_json_value_and_draws(tmp_path: Path) -> None:
     """The summary, and the highest of each minute."""
     (tmp_path / "curve.csv").write_text("seconds,records_per_sec\n0,1000\n180,1000\n")
     done = CliRunner().invoke(
-        app,
+        application(),
         ["scaling", "--curve", str(tmp_path / "curve.csv"), "--svg", str(tmp_path / "a.svg"),
          "--json"],
     )  # fmt: skip
@@ -278,7 +278,7 @@ def test_the_command_gives_one_json_value_and_draws(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_played_is_said(options: list[str], said: str) -> None:
     """As a usage error, not as a figure."""
-    done = CliRunner().invoke(app, ["scaling", "--hours", "0.1", *options])
+    done = CliRunner().invoke(application(), ["scaling", "--hours", "0.1", *options])
 
     assert isinstance(done.exception, ConfigurationError)
     assert said in str(done.exception)

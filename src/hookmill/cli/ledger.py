@@ -19,8 +19,8 @@ from hookmill.core.errors import ConfigurationError
 from hookmill.core.times import from_epoch_us
 from hookmill.handlers.bookings import ledger_name
 from hookmill.handlers.ledger.books import Balance, Line, Wanted
+from hookmill.handlers.ledger.configured import ledger_place
 from hookmill.handlers.ledger.place import Place, reading
-from hookmill.handlers.registry import ledger_place
 from hookmill.telemetry import logs
 
 ENTRIES_SHOWN = 100

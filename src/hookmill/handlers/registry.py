@@ -5,11 +5,8 @@ from pathlib import Path
 
 from hookmill.config.options import Handler as Options
 from hookmill.config.references import import_function
-from hookmill.config.secrets import read_once
 from hookmill.handlers.api import Handler
 from hookmill.handlers.http import HttpHandler, destination
-from hookmill.handlers.ledger.handler import LedgerHandler
-from hookmill.handlers.ledger.place import Place, books, place
 from hookmill.handlers.log import LogHandler
 from hookmill.handlers.threads import FunctionHandler
 
@@ -30,22 +27,10 @@ def make(
         case "http":
             return HttpHandler(name, destination(name, options, environ=environ), now_us=now_us)
         case "ledger":
-            where = ledger_place(options, local_dir=local_dir, environ=environ)
-            return LedgerHandler(books(where, connections=options.concurrency))
+            from hookmill.handlers.ledger.configured import ledger  # its drivers: only where wanted
+
+            return ledger(options, local_dir=local_dir, environ=environ)
         case "log":
             return LogHandler()
         case reference:
             return FunctionHandler(import_function(reference), threads=options.concurrency)
-
-
-def ledger_place(options: Options, *, local_dir: Path, environ: Mapping[str, str]) -> Place:
-    """Where a ledger's books are; its password, if it has one, is read now and at each use."""
-    source = options.password
-    if source is None:
-        return place(options.url, local_dir=local_dir)
-
-    def password() -> str:
-        return read_once(source, environ=environ)
-
-    password()
-    return place(options.url, local_dir=local_dir, password=password)

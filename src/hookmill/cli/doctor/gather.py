@@ -32,8 +32,8 @@ from hookmill.config.options import Handler, SecretSource
 from hookmill.config.secrets import read_once
 from hookmill.core.errors import ConfigurationError, LedgerUnavailable
 from hookmill.handlers.http_address import Guard
+from hookmill.handlers.ledger.configured import ledger_place
 from hookmill.handlers.ledger.place import File, reading
-from hookmill.handlers.registry import ledger_place
 from hookmill.local.errors import BrokerError
 from hookmill.local.jars import KAFKA_VERSION, find_java, jars_folder
 
