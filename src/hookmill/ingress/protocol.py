@@ -38,8 +38,8 @@ class _Protocol(RequestHandler):
     not listen, and our words for requests that are no HTTP."""
 
     __slots__ = (
-        "_answering", "_connections", "_head_bytes", "_patience_secs", "_short", "_stalled",
-        "_waiting", "_wire",
+        "_answering", "_connections", "_handed_over", "_head_bytes", "_patience_secs", "_short",
+        "_stalled", "_waiting", "_wire",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +54,7 @@ class _Protocol(RequestHandler):
         self._connections = connections
         self._short = short
         self._answering = False  # a delivery that went the short way waits for Kafka
+        self._handed_over = False  # aiohttp's task has requests before it
         self._patience_secs = patience_secs
         self._head_bytes = 0
         self._wire: asyncio.Transport | None = None  # kept until it is gone; aiohttp lets go early
@@ -88,7 +89,8 @@ class _Protocol(RequestHandler):
         self._waiter = waiter
         if self._answering:
             return  # answers go out in order: `reply` looks for what has come meanwhile
-        if waiter is None or waiter.done():  # a request is under way, or has just come
+        if self._handed_over or self._request_in_progress:
+            self._handed_over |= bool(self._messages)
             self._head_bytes = 0
             return
         if self._messages:
@@ -100,7 +102,7 @@ class _Protocol(RequestHandler):
                 self.end()
             else:
                 if not taken:
-                    waiter.set_result(None)
+                    self._hand_over()
             return
         self._head_bytes += len(data)
         if self._waiting is None:
@@ -143,8 +145,24 @@ class _Protocol(RequestHandler):
         self.finish()
         if self._handler_waiter is not None:  # aiohttp shuts down and waits for this answer
             self._handler_waiter.set_result(None)
-        if self._messages and self._waiter is not None and not self._waiter.done():
+        if self._messages:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """What has come is for aiohttp's task: which may not wait yet, after a request it had."""
+        self._handed_over = True
+        if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def begin_long(self) -> None:
+        """aiohttp's task has come to a request."""
+        self._handed_over = bool(self._messages)
+        self.begin()
+
+    def finish_long(self, *, closes: bool) -> None:
+        """The request is answered; nothing goes the short way on a connection that now closes."""
+        self._handed_over |= closes
+        self.finish()
 
     def peer(self) -> str:
         """The address at the other end."""
@@ -268,11 +286,13 @@ class Server(web.Server):
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         protocol = request.protocol
         assert isinstance(protocol, _Protocol)
-        protocol.begin()
+        protocol.begin_long()
+        closes = True
         try:
             response = await self._ingress.answer(request)
+            closes = not request.keep_alive or response.keep_alive is False
         finally:
-            protocol.finish()
+            protocol.finish_long(closes=closes)
         if response.status == answers.STATUS[Reason.BODY_TOO_LARGE]:
             await drain(request)  # it may give way meanwhile: it is answered as far as we go
         return response

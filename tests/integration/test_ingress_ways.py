@@ -1,0 +1,129 @@
+"""The short way and the long way serve one connection: in order, whatever comes in what pieces."""
+
+import asyncio
+import random
+import re
+from typing import Any
+
+import pytest
+
+from hookmill.ingress.server import Ingress
+from support.front import Front, event, post, signed
+
+pytestmark = pytest.mark.broker
+
+REQUESTS = 60
+
+
+def delivery(number: int, *, path: bytes = b"/webhooks/shop", head: str = "") -> bytes:
+    """A whole request with a good signature."""
+    body = event(number)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in signed(body).items())
+    return post(lines + head, body).replace(b"/webhooks/shop", path) + body
+
+
+def any_request(chance: random.Random, number: int) -> tuple[bytes, bytes]:
+    """A request of one kind or another, and the status that it must get."""
+    return chance.choice(
+        [
+            (delivery(number), b"200"),  # plain: the short way
+            (delivery(number, head="expect: 100-continue\r\n"), b"200"),  # the long way
+            (delivery(number, path=b"/webhooks/nobody"), b"404"),
+            (post("", event(number)) + event(number), b"401"),
+            (b"GET /webhooks/shop HTTP/1.1\r\nhost: x\r\n\r\n", b"405"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_answers_come_in_the_order_of_the_requests(front: Front, seed: int) -> None:
+    """Also where a request comes while the one before it has just been answered."""
+    chance = random.Random(seed)
+    asked = [any_request(chance, number) for number in range(REQUESTS)]
+    last = (b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"404")
+    left = b"".join(request for request, _ in [*asked, last])
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    async with asyncio.timeout(30):
+        while left:
+            size = chance.choice([1, 100, 700, 1_500, 4_000])
+            writer.write(left[:size])
+            left = left[size:]
+            for _ in range(chance.choice([0, 0, 1, 2, 5])):
+                await asyncio.sleep(0)
+        said = await reader.read()
+    writer.close()
+
+    statuses = [each for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", said) if each != b"100"]
+    assert statuses == [status for _, status in [*asked, last]]
+    assert len(await front.kept()) == statuses.count(b"200")
+
+
+class Eager(asyncio.Transport):
+    """A connection whose client sends its next request the moment that it is answered, and is
+    read before aiohttp's task runs again: as with uvloop under load."""
+
+    def __init__(self, protocol: asyncio.Protocol, requests: list[bytes]) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._left = requests
+        self.said = b""
+        self.done = asyncio.Event()
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        """An answer: each of them is written at once."""
+        self.said += data
+        asyncio.get_running_loop().call_soon(self.send)
+
+    def writelines(self, pieces: Any) -> None:
+        """The same, as aiohttp writes it."""
+        self.write(b"".join(pieces))
+
+    def send(self) -> None:
+        """The next request, if there is one."""
+        if self._left:
+            self._protocol.data_received(self._left.pop(0))
+        else:
+            self.done.set()
+
+    def is_closing(self) -> bool:
+        """It stays open."""
+        return False
+
+    def pause_reading(self) -> None:
+        """There is never more than one request."""
+
+    def resume_reading(self) -> None:
+        """The same."""
+
+    def abort(self) -> None:
+        """It ends with the test."""
+
+    close = abort
+
+
+async def test_only_what_is_not_plain_goes_the_long_way(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery that came before aiohttp's task waited for one went the long way, and so did every
+    later one of a connection under load, at twice the cost."""
+    long_ones = []
+    answer = Ingress.answer
+
+    async def counted(self: Ingress, request: Any) -> Any:
+        long_ones.append(request.path)
+        return await answer(self, request)
+
+    monkeypatch.setattr(Ingress, "answer", counted)
+    other = delivery(0, path=b"/webhooks/nobody")
+    requests = [delivery(1), delivery(2), other, delivery(3), delivery(4), other, delivery(5)]
+    protocol = front.server()
+    wire = Eager(protocol, requests)
+    protocol.connection_made(wire)
+    wire.send()
+    async with asyncio.timeout(10):
+        await wire.done.wait()
+    protocol.connection_lost(None)
+
+    statuses = [each.decode() for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", wire.said)]
+    assert statuses == ["200", "200", "404", "200", "200", "404", "200"]
+    assert long_ones == ["/webhooks/nobody"] * 2
