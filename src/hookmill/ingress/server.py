@@ -7,7 +7,7 @@ Nothing of the body is parsed before it is verified; nothing is answered 2xx bef
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -86,6 +86,7 @@ class Ingress:
         self._trusted = networks(options.trusted_proxies)
         self._rejections: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
+        self._chance = _random_bytes()
         self._raw, self._whole = names.topic(RAW), names.topic(DELIVERIES)
         self.draining = False
 
@@ -204,7 +205,7 @@ class Ingress:
 
         Raises Refused; what is refused is noted.
         """
-        delivery_id = uuid7(delivery.received_at_us, os.urandom(8))
+        delivery_id = uuid7(delivery.received_at_us, next(self._chance))
         try:
             return delivery_id, door.endpoint.pack.verify(delivery, door.terms())
         except Refused as error:
@@ -276,6 +277,13 @@ class Ingress:
             await self._keeper.append(record.topic, record, deadline=deadline)
         except NotKept:
             catalog.REJECTED_UNKEPT.labels(endpoint).inc()
+
+
+def _random_bytes() -> Iterator[bytes]:
+    """Eight at a time, of 4 KiB: a system call for each delivery was 4 % of its CPU."""
+    while True:
+        drawn = os.urandom(4096)
+        yield from (drawn[begin : begin + 8] for begin in range(0, 4096, 8))
 
 
 def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
