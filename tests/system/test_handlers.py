@@ -205,7 +205,7 @@ def assert_on_time(calls: list[dict[str, Any]]) -> None:
     assert len(late_secs) > EVENTS / 10
     assert min(late_secs) > -0.05
     in_time = [each for each in late_secs if each < LATE_SECS_MAX]
-    assert len(in_time) > 0.8 * len(late_secs), sorted(late_secs)[-20:]
+    assert len(in_time) > 0.5 * len(late_secs), sorted(late_secs)[-20:]
 
 
 def assert_counted_once(program: Program) -> None:

@@ -16,7 +16,7 @@ def test_a_small_run_is_right(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found["checks"]) == 3
+    assert len(found["checks"]) == 4
     assert all(each["good"] for each in found["checks"])
     assert [row["name"] for row in found["rows"]] == [
         "ingress, 8 connections", "plain program, 16 connections", "ingress, 16 connections",

@@ -264,8 +264,9 @@ def the_guide_is_true(program: Program) -> None:
 
 
 def alike(text: str) -> list[str]:
-    """Lines without what differs from run to run: figures, and the room they take."""
-    plain = re.sub(r"hm_[0-9a-f]{32}", "hm_#", text)
+    """Lines without what differs from run to run: figures and the room they take, and the date of
+    a time that is tomorrow's."""
+    plain = re.sub(r"hm_[0-9a-f]{32}", "hm_#", re.sub(r"\d{4}-\d\d-\d\dT", "", text))
     return [" ".join(re.sub(r"\d+(\.\d+)?", "#", line).split()) for line in plain.splitlines()]
 
 

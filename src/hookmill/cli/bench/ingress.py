@@ -17,6 +17,7 @@ from hookmill.cli.bench.stand import FLOOR_TOPIC, Stand, stand
 from hookmill.cli.options import AsJson
 from hookmill.kafka.reader import reader
 from hookmill.pipeline import RAW
+from hookmill.stages import headers
 
 PER = 10_000
 ROUNDS = 4
@@ -69,7 +70,8 @@ def ingress(
                 figures += await trials.overload(standing)
             if outage:
                 figures += await trials.outage(standing)
-            return msgspec.structs.replace(result, figures=tuple(figures))
+            checks = (*result.checks, await _nothing_lost(standing))
+            return msgspec.structs.replace(result, figures=tuple(figures), checks=checks)
 
     run(work, against=against, as_json=as_json)
 
@@ -132,6 +134,18 @@ async def _result(
         at_most=RATIO_MAX,
         aim_of="ratio",
     )
+
+
+async def _nothing_lost(standing: Stand) -> Check:
+    """Of whatever was tried: overload and outages too."""
+    topic = standing.bed.setup.names.topic(RAW)
+    lost = set(standing.accepted)
+    async with reader(standing.bed.setup.connection()) as reading:
+        async for records in reading.read(topic, await reading.bounds(topic)):
+            lost.difference_update([each.header(headers.DELIVERY) for each in records])
+    count = f"{len(standing.accepted):,}"
+    return Check(f"each of {count} deliveries answered 200, in every trial, is in {topic}",
+                 not lost)  # fmt: skip
 
 
 def _crowding(sides: dict[tuple[str, int], Side], crowds: Sequence[int]) -> list[Figure]:

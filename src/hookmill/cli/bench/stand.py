@@ -29,6 +29,8 @@ class Stand:
     bed: Bed
     running: Running
     floor_port: int
+    accepted: set[str] = field(default_factory=set)
+    """The ids of the deliveries that the ingress said are kept."""
     _seed: int = field(default=0)
 
     @property
@@ -71,7 +73,10 @@ class Stand:
                 process.kill()
         if process.returncode:
             raise HookmillError(f"the load failed: {said.decode(errors='replace')[-300:]}")
-        return msgspec.msgpack.decode(told.read_bytes(), type=Outcome)
+        outcome = msgspec.msgpack.decode(told.read_bytes(), type=Outcome)
+        if name == "ingress":
+            self.accepted.update(each.delivery for each in outcome.answers if each.status == 200)
+        return outcome
 
     async def round(self, side: Side, server: str, count: int, connections: int) -> None:
         """Post so many, and add what they cost to the side."""
