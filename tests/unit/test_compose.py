@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from hookmill.cli.main import app
+from hookmill.cli.main import application
 from hookmill.cli.setup import Setup, load_setup
 from hookmill.local import jars
 from hookmill.pipeline import STAGES
@@ -38,7 +38,7 @@ def setup() -> Setup:
 
 def options_of(service: dict[str, Any]) -> dict[str, Any]:
     """The options of a service's command; raises the option parser's error if it is none."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     arguments = list(service["command"])
     while hasattr(command, "commands"):
         command = command.commands[arguments.pop(0)]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from hookmill.cli.main import app
+from hookmill.cli.main import application
 from hookmill.kafka.strimzi import as_yaml, kafka_topic
 from hookmill.kafka.topics import wanted
 from hookmill.pipeline import Names, Topic
@@ -61,8 +61,10 @@ def test_the_text_says_the_same_as_the_resource(config: dict[str, object]) -> No
 
 def test_the_command_prints_one_for_each_topic_and_asks_no_cluster() -> None:
     """As YAML documents, or as one JSON value: the same ones."""
-    told = CliRunner().invoke(app, ["topics", "strimzi", "--cluster", "payments"])
-    as_json = CliRunner().invoke(app, ["topics", "strimzi", "--cluster", "payments", "--json"])
+    told = CliRunner().invoke(application(), ["topics", "strimzi", "--cluster", "payments"])
+    as_json = CliRunner().invoke(
+        application(), ["topics", "strimzi", "--cluster", "payments", "--json"]
+    )
     resources = list(yaml.safe_load_all(told.stdout))
 
     assert resources == json.loads(as_json.stdout)
