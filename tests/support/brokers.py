@@ -12,7 +12,7 @@ from hookmill.core.record import Headers, Output, Record
 from hookmill.kafka.client import Connection
 from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.partition import KafkaPort
-from hookmill.kafka.reader import reader
+from hookmill.kafka.reader import at_rest, reader
 from hookmill.kafka.topics import admin, wanted
 from hookmill.local.broker import LocalBroker
 from hookmill.pipeline import Names, Stage, Topic
@@ -72,7 +72,7 @@ class BrokerLog:
         """Every committed record."""
         name = self.names.topic(topic)
         async with reader(self.connection) as source:
-            bounds = await source.bounds(name)
+            bounds = await at_rest(self.connection, name)
             return await source.read_all(name, {partition: bounds[partition]})
 
     async def delete(self, topic: str, partition: int, *, before: int) -> None:

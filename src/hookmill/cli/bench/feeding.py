@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -14,10 +14,10 @@ from hookmill.bench.floor_stage import Found, Work
 from hookmill.bench.usage import Usage
 from hookmill.cli.bench.bed import Bed, Running
 from hookmill.core.errors import HookmillError
-from hookmill.core.record import Output
+from hookmill.core.record import Output, Record
 from hookmill.kafka.client import Patience
 from hookmill.kafka.partitioner import partition_of
-from hookmill.kafka.reader import reader
+from hookmill.kafka.reader import at_rest, reader
 from hookmill.kafka.topics import admin, wanted
 from hookmill.kafka.writer import Writer, writer
 
@@ -109,6 +109,16 @@ async def worked_off(
                 return progress
             patience.watch((done, int(usage.cpu_secs)))
             await asyncio.sleep(SAMPLE_SECS)
+
+
+async def came_out(ground: Bed, topic: str) -> AsyncIterator[list[Record]]:
+    """What a read_committed reader finds in a topic that nobody writes to any more."""
+    name = ground.setup.names.topic(topic)
+    connection = ground.setup.connection()
+    bounds = await at_rest(connection, name)
+    async with reader(connection) as source:
+        async for records in source.read(name, bounds):
+            yield records
 
 
 async def floor(ground: Bed, feed: Feed, *, warm_up: int) -> Row:

@@ -18,7 +18,7 @@ from hookmill.bench import stages
 from hookmill.bench.figures import Check, Figure, Result, Row
 from hookmill.bench.profile import profiled
 from hookmill.cli.bench.bed import Bed, Running, bed, tell
-from hookmill.cli.bench.feeding import Feed, worked_off, write_out
+from hookmill.cli.bench.feeding import Feed, came_out, worked_off, write_out
 from hookmill.cli.bench.running import Against, Profile
 from hookmill.cli.bench.running import run as run_bench
 from hookmill.cli.bench.stages import preload
@@ -140,10 +140,13 @@ async def _right(ground: Bed) -> Check:
     setup = ground.setup
     partitions = setup.config.kafka.partitions
     wanted = sorted(f"{name}_{each}" for name in ("lost", "intact") for each in range(partitions))
-    async with reader(setup.connection()) as source:
-        topic = setup.names.topic(pipeline.UNIQUE)
-        came = await source.read_all(topic, await source.bounds(topic))
-    found = sorted(record.header(headers.EVENT_ID) or "" for record in came)
+    found = sorted(
+        [
+            record.header(headers.EVENT_ID) or ""
+            async for records in came_out(ground, pipeline.UNIQUE)
+            for record in records
+        ]
+    )
     return Check("what was seen before does not go on, and what is new does", found == wanted)
 
 

@@ -14,7 +14,7 @@ from hookmill.bench import stages
 from hookmill.bench.figures import Check, Figure, Result, Row
 from hookmill.bench.profile import profiled
 from hookmill.cli.bench.bed import Bed, Running, bed, tell
-from hookmill.cli.bench.feeding import fill, floor, worked_off, write_out
+from hookmill.cli.bench.feeding import came_out, fill, floor, worked_off, write_out
 from hookmill.cli.bench.running import Against, Profile
 from hookmill.cli.bench.running import run as run_bench
 from hookmill.cli.options import AsJson
@@ -22,7 +22,6 @@ from hookmill.cli.sample import CALLED
 from hookmill.cli.setup import now_us
 from hookmill.core.record import Output
 from hookmill.kafka.changelog import MARK_KEY, encode_mark
-from hookmill.kafka.reader import reader
 from hookmill.kafka.store import RocksStore
 from hookmill.kafka.writer import writer
 
@@ -252,12 +251,15 @@ async def transaction_secs(running: Running, name: str) -> float:
 
 
 async def _came_out(ground: Bed, spec: pipeline.Stage) -> dict[str, dict[str, list[stages.Event]]]:
-    """What a read_committed reader finds where the stage writes."""
-    found: dict[str, dict[str, list[stages.Event]]] = {}
-    async with reader(ground.setup.connection()) as source:
-        for place, topics in PLACES[spec.name].items():
-            for topic in map(ground.setup.names.topic, topics):
-                events = found.setdefault(place, {}).setdefault(topic, [])
-                async for records in source.read(topic, await source.bounds(topic)):
-                    events += (stages.identity(each.key, each.headers) for each in records)
-    return found
+    """What lies where the stage writes."""
+    return {
+        place: {
+            topic: [
+                stages.identity(each.key, each.headers)
+                async for records in came_out(ground, topic)
+                for each in records
+            ]
+            for topic in topics
+        }
+        for place, topics in PLACES[spec.name].items()
+    }
