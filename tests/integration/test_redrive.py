@@ -28,16 +28,16 @@ SETTLED_SECS_MAX = 10
 
 DOOMED = """
 import asyncio, sys
-from aiokafka import AIOKafkaProducer
 from hookmill import pipeline
 from hookmill.core.errors import HookmillError
 from hookmill.kafka.client import Connection
 from hookmill.kafka.desk import desk
 from hookmill.kafka.redrive import Order, Redrive
+from hookmill.kafka.transaction import TransactionalProducer
 from hookmill.stages.letters import Selection
 
 servers, namespace, when = sys.argv[1:]
-commit = AIOKafkaProducer.commit_transaction
+commit = TransactionalProducer._end
 
 async def told(producer):
     if when == "after":
@@ -51,7 +51,7 @@ class Quiet:
     begins = passed = settled = lambda self, count: None
 
 async def main():
-    AIOKafkaProducer.commit_transaction = told
+    TransactionalProducer._end = told
     at = Connection(tuple(servers.split(",")), {"security_protocol": "PLAINTEXT"})
     order = Order(word="redriven", selection=Selection(), rate_per_sec=100,
                   sent_again_to=pipeline.sent_again_to(["it"]))

@@ -1,17 +1,15 @@
 """Dead letters on a real cluster: reads them, and writes what is decided in transactions."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import ProducerFenced
 
 from hookmill.core.record import Output, Record
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
-from hookmill.kafka.producing import COMMIT_TIMEOUT_SECS, stop, transactional, write
+from hookmill.kafka.client import Connection
 from hookmill.kafka.reader import Reader, reader
 from hookmill.kafka.redrive import Fenced
+from hookmill.kafka.transaction import TransactionalProducer
 from hookmill.pipeline import DECISIONS, Names
 
 
@@ -49,7 +47,7 @@ class KafkaDesk(Desk):
     ) -> None:
         super().__init__(names, letters=letters, decisions=decisions)
         self._connection = connection
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: TransactionalProducer | None = None
 
     @property
     def transactional_id(self) -> str:
@@ -59,28 +57,24 @@ class KafkaDesk(Desk):
     async def fence(self) -> None:
         """Throw the old producer away and initialise the same id again."""
         await self.close()
-        self._producer = transactional(
+        self._producer = TransactionalProducer(
             self._connection, self.transactional_id, client_id=self.transactional_id
         )
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            await self._producer.start()
+        await self._producer.start()
 
     async def commit(self, outputs: Sequence[Output], partition: int) -> None:
-        """One transaction; every send is awaited before its commit, or it could be lost."""
+        """One transaction."""
         assert self._producer is not None
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
-                await self._producer.begin_transaction()
-                await write(self._producer, outputs, partition, self._names.topic)
-                await self._producer.commit_transaction()
-        except (ProducerFenced, InvalidProducerEpoch) as error:
+            await self._producer.commit(outputs, partition, self._names.topic)
+        except ProducerFenced as error:
             raise Fenced from error
 
     async def close(self) -> None:
         """Let go of the producer; the next fence settles what it left open."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await stop(producer)
+            await producer.stop()
 
 
 @contextlib.asynccontextmanager

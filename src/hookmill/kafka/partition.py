@@ -1,25 +1,19 @@
 """A real partition: one transactional producer, fenced by its id, and the group's positions.
 
-aiokafka speaks the first version of every transaction request, which knows no consumer group
-metadata; so the fence must come from a `transactional.id` per input partition.
+The fence comes from a `transactional.id` per input partition: whoever has it commits, whatever the
+consumer group thinks at that moment.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from hookmill.core.record import Output, Record
 from hookmill.kafka.changelog import Entry
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
 from hookmill.kafka.inbox import Inbox
-from hookmill.kafka.producing import (
-    BATCH_BYTES_MAX,
-    COMMIT_TIMEOUT_SECS,
-    stop,
-    transactional,
-    write,
-)
+from hookmill.kafka.transaction import BATCH_BYTES_MAX, TransactionalProducer
 from hookmill.pipeline import Names, Stage
 
 RESTORE_FETCH_BYTES = 1024 * 1024
@@ -51,7 +45,7 @@ class Owner:
         self._group = names.group(group)
         self._input = self._at(reads)
         self._changelog = self._at(changelog)
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: TransactionalProducer | None = None
 
     @property
     def transactional_id(self) -> str:
@@ -61,14 +55,13 @@ class Owner:
     async def fence(self) -> None:
         """Throw the old producer away and initialise the same id again."""
         await self.close()
-        self._producer = transactional(
+        self._producer = TransactionalProducer(
             self._connection,
             self.transactional_id,
             client_id=f"{self._group}-{self.partition}",
             batch_bytes_max=self._batch_bytes_max,
         )
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            await self._producer.start()
+        await self._producer.start()
 
     async def changelog_bounds(self) -> tuple[int, int]:
         """First and next offset of the changelog; after the fence nothing of it is open."""
@@ -114,7 +107,7 @@ class Owner:
         """Let go of the producer; the next fence settles what it left open."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await stop(producer)
+            await producer.stop()
 
     def _at(self, topic: str) -> TopicPartition:
         return TopicPartition(self._names.topic(topic), self.partition)
@@ -140,15 +133,10 @@ class Owner:
     async def _commit(
         self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, int]
     ) -> dict[str, int]:
-        """One transaction. Every send is awaited before the commit: aiokafka would commit
-        happily after a batch was rejected, and the record would be lost."""
         assert self._producer is not None
-        async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
-            await self._producer.begin_transaction()
-            written = await write(self._producer, outputs, self.partition, self._names.topic)
-            await self._producer.send_offsets_to_transaction(dict(offsets), self._group)
-            await self._producer.commit_transaction()
-        return written
+        return await self._producer.commit(
+            outputs, self.partition, self._names.topic, group=self._group, offsets=offsets
+        )
 
     async def _position(self, consumer: AIOKafkaConsumer) -> int:
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):

@@ -14,29 +14,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from hookmill.core.record import Output
-from hookmill.kafka.client import Connection
 
 STOP_TIMEOUT_SECS = 5.0
-TRANSACTION_TIMEOUT_MS = 15_000
-COMMIT_TIMEOUT_SECS = 20.0
-BATCH_BYTES_MAX = 900 * 1024
-
-
-def transactional(
-    connection: Connection,
-    transactional_id: str,
-    *,
-    client_id: str,
-    batch_bytes_max: int = BATCH_BYTES_MAX,
-) -> AIOKafkaProducer:
-    """A producer of that id, not started: its start fences whoever had the id before."""
-    return AIOKafkaProducer(
-        **connection.arguments(client_id),
-        transactional_id=transactional_id,
-        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        max_batch_size=batch_bytes_max,
-        request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000),
-    )
 
 
 async def write(
@@ -105,8 +84,6 @@ def _look_at_errors(producer: AIOKafkaProducer) -> None:
         for batches in producer._message_accumulator._batches.values()
         for batch in batches
     ]
-    if producer._txn_manager is not None:
-        waiters.append(producer._txn_manager.wait_for_transaction_end())
     for waiter in waiters:
         if waiter is not None and waiter.done() and not waiter.cancelled():
             waiter.exception()

@@ -9,15 +9,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka import TopicPartition
 
 from hookmill.core.record import Output, Record
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
-from hookmill.kafka.producing import COMMIT_TIMEOUT_SECS, stop, transactional, write
+from hookmill.kafka.client import Connection
 from hookmill.kafka.reader import Reader, reader
 from hookmill.kafka.redrive import Watcher, at_once
 from hookmill.kafka.safely import to_the_end
+from hookmill.kafka.transaction import TransactionalProducer
 from hookmill.pipeline import NORMALIZED, HandlerTopics, Names
 from hookmill.stages.letters import Place
 from hookmill.stages.replay import Wish, again, meant
@@ -48,7 +47,7 @@ class Replay:
         self._watcher = watcher
         self._rate_per_sec = rate_per_sec
         self._pause = pause
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: TransactionalProducer | None = None
 
     @property
     def group(self) -> str:
@@ -73,14 +72,13 @@ class Replay:
         finally:
             producer, self._producer = self._producer, None
             if producer is not None:
-                await stop(producer)
+                await producer.stop()
 
     async def _fence(self) -> None:
         """One id for everybody, so that two replays never run at a time."""
         its_id = self._names.group("replay")
-        self._producer = transactional(self._connection, its_id, client_id=its_id)
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            await self._producer.start()
+        self._producer = TransactionalProducer(self._connection, its_id, client_id=its_id)
+        await self._producer.start()
 
     async def _left(self) -> dict[int, tuple[int, int]]:
         """The offsets of the time that is meant, from where this wish stands."""
@@ -104,7 +102,6 @@ class Replay:
         self._watcher.passed(max(0, end - at))
 
     async def _commit(self, partition: int, records: Sequence[Record], position: int) -> None:
-        """One transaction; every send is awaited before its commit, or it could be lost."""
         to = HandlerTopics(self._wish.handler).queue
         outputs = [self._again(each, to) for each in records
                    if meant(each, self._wish, self._rules)]  # fmt: skip
@@ -119,13 +116,9 @@ class Replay:
         self, outputs: Sequence[Output], at: TopicPartition, position: int
     ) -> None:
         assert self._producer is not None
-        async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
-            await self._producer.begin_transaction()
-            await write(self._producer, outputs, at.partition, self._names.topic)
-            await self._producer.send_offsets_to_transaction(
-                {at: OffsetAndMetadata(position, "")}, self.group
-            )
-            await self._producer.commit_transaction()
+        await self._producer.commit(
+            outputs, at.partition, self._names.topic, group=self.group, offsets={at: position}
+        )
         self.sent += len(outputs)
         self._watcher.settled(len(outputs))
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from hookmill.cli.doctor.finding import Finding, failure, ok, some, warning
-from hookmill.kafka.producing import TRANSACTION_TIMEOUT_MS
 from hookmill.kafka.survey import INTERNAL_TOPICS, Clock, Survey
 from hookmill.kafka.topics import Difference, Found, Wanted, compare
+from hookmill.kafka.transaction import TRANSACTION_TIMEOUT_MS
 
 NEEDED_REQUESTS = {
     0: ("Produce", 3), 1: ("Fetch", 4), 2: ("ListOffsets", 1), 3: ("Metadata", 5),

@@ -1,0 +1,277 @@
+"""Transactions of one owner, as Kafka 4 has them (KIP-890): write, commit offsets, end; no more.
+
+The broker itself adds a partition to the transaction with the first batch that comes for it, and
+each transaction has an epoch of its own: no marker of one can ever end another, as it can with
+clients that speak the protocol before (aiokafka does: two round trips more, and an epoch that
+stays). Connections, security, metadata and the format of batches are aiokafka's.
+
+What becomes of an error is simple, because every user of this begins again with a fence at any
+doubt: what a broker or coordinator may just not be ready for is sent again as it is, which is safe
+(a batch has its sequence number), until the time for it is over; all else is raised.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    IllegalOperation,
+    KafkaConnectionError,
+    NodeNotReadyError,
+    ProducerFenced,
+    RequestTimedOutError,
+    StaleMetadata,
+    for_code,
+)
+from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from hookmill.core.errors import UnsafeCluster
+from hookmill.core.record import Output
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.requests import VersionsRequest, finalized_features
+from hookmill.kafka.transaction_requests import Commit, TransactionalOffsets, TransactionalProduce
+
+TRANSACTION_TIMEOUT_MS = 15_000
+COMMIT_TIMEOUT_SECS = 20.0
+STOP_TIMEOUT_SECS = 5.0
+BATCH_BYTES_MAX = 900 * 1024
+AGAIN_SECS = 0.01
+"""Before a request that came too early goes out again: mostly the markers of the transaction before
+are not yet written."""
+RENEW_SECS = 0.1
+"""Before it goes elsewhere."""
+FEATURE, LEVEL = "transaction.version", 2
+_BATCH_FORMAT = 2
+
+_UNANSWERED = (
+    KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, StaleMetadata, OSError,
+    GroupCoordinatorNotAvailableError,
+)  # fmt: skip
+_FENCED = frozenset({47, 90})
+"""INVALID_PRODUCER_EPOCH, PRODUCER_FENCED."""
+_EARLY = frozenset({14, 51})
+"""COORDINATOR_LOAD_IN_PROGRESS, CONCURRENT_TRANSACTIONS: the same place, a moment later."""
+_ELSEWHERE = frozenset({3, 5, 6, 7, 13, 15, 16, 19, 20, 56, 74, 75})
+"""UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT,
+NETWORK_EXCEPTION, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, NOT_ENOUGH_REPLICAS (…_AFTER_APPEND),
+KAFKA_STORAGE_ERROR, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH: whoever leads now must be asked."""
+
+
+class TransactionalProducer:
+    """Commits transactions under its id, once `start` has fenced whoever had the id before.
+
+    After any error it is of no use: what became of the transaction is known to the next fence.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        transactional_id: str,
+        *,
+        client_id: str,
+        batch_bytes_max: int = BATCH_BYTES_MAX,
+    ) -> None:
+        self._id = transactional_id
+        self._batch_bytes_max = batch_bytes_max
+        self._client = AIOKafkaClient(
+            **connection.arguments(client_id), request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000)
+        )
+        self._coordinators: dict[Any, int] = {}
+        self._producer = (-1, -1)
+        self._in_doubt = True
+
+    async def start(self) -> None:
+        """Connect, and take the id over: who had it can commit nothing any more.
+
+        Raises UnsafeCluster where the cluster has not these transactions, KafkaError, TimeoutError.
+        """
+        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+            await self._client.bootstrap()
+            await self._check_cluster()
+            request = InitProducerIdRequest(self._id, TRANSACTION_TIMEOUT_MS)
+            answer = await self._ask(CoordinationType.TRANSACTION, self._id, request, _own_code)
+        self._producer = (answer.producer_id, answer.producer_epoch)
+        self._in_doubt = False
+
+    async def commit(
+        self,
+        outputs: Sequence[Output],
+        partition: int,
+        name: Callable[[str], str],
+        *,
+        group: str = "",
+        offsets: Mapping[TopicPartition, int] = {},
+    ) -> dict[str, int]:
+        """Write the outputs to that partition of their topics and the group's offsets, or nothing.
+
+        `name` maps a topic of ours to its name in the cluster. Returns, by topic, the offset of the
+        last record written. Raises ProducerFenced where another has the id now, KafkaError and
+        TimeoutError at any doubt.
+        """
+        if self._in_doubt:
+            raise IllegalOperation("a producer in doubt commits nothing: fence first")
+        self._in_doubt = True
+        async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
+            written = await self._write(outputs, partition, name)
+            if offsets:
+                request = TransactionalOffsets(
+                    self._id, self._producer, group, list(offsets.items())
+                )
+                await self._ask(CoordinationType.GROUP, group, request, _codes_of_each)
+            await self._end()
+        self._in_doubt = False
+        return written
+
+    async def stop(self) -> None:
+        """Disconnect, within a time limit, whatever state it is in."""
+        self._in_doubt = True
+        with contextlib.suppress(TimeoutError, Exception):
+            async with asyncio.timeout(STOP_TIMEOUT_SECS):
+                await self._client.close()
+
+    async def _check_cluster(self) -> None:
+        answer = await self._client.send(self._client.get_random_node(), VersionsRequest())
+        level = finalized_features(answer.tags).get(FEATURE, 0)
+        if level < LEVEL:
+            raise UnsafeCluster(
+                f"the cluster's {FEATURE} is {level}: its transactions are not safe; raise it with "
+                f"`kafka-features.sh --bootstrap-server … upgrade --feature {FEATURE}={LEVEL}`"
+            )
+
+    async def _end(self) -> None:
+        """Commit; the next transaction has another epoch, and now and then another id."""
+        request = Commit(self._id, self._producer)
+        answer = await self._ask(CoordinationType.TRANSACTION, self._id, request, _own_code)
+        self._producer = (answer.producer_id, answer.producer_epoch)
+
+    async def _write(
+        self, outputs: Sequence[Output], partition: int, name: Callable[[str], str]
+    ) -> dict[str, int]:
+        """Batch after batch of each topic, those of all topics together."""
+        left: dict[str, list[Output]] = defaultdict(list)
+        for output in outputs:
+            left[output.topic].append(output)
+        at = {topic: TopicPartition(name(topic), partition) for topic in left}
+        sent, last = dict.fromkeys(left, 0), dict.fromkeys(left, -1)
+        while left:
+            batches, ends = {}, {}
+            for topic, its in left.items():
+                batches[at[topic]], ends[topic] = self._batch(its, sent[topic])
+            begins = await self._produce(batches)
+            for topic, end in ends.items():
+                last[topic] = begins[at[topic]] + end - sent[topic] - 1
+                sent[topic] = end
+                if end == len(left[topic]):
+                    del left[topic]
+        return last
+
+    def _batch(self, outputs: Sequence[Output], begin: int) -> tuple[bytes, int]:
+        """A batch of them from `begin` on, as many as it takes, and the first that is left out.
+
+        Sequence numbers begin at 0 with each epoch, so they are the places in the transaction.
+        """
+        builder = DefaultRecordBatchBuilder(
+            _BATCH_FORMAT, 0, is_transactional=1, producer_id=self._producer[0],
+            producer_epoch=self._producer[1], base_sequence=begin, batch_size=self._batch_bytes_max,
+        )  # fmt: skip
+        append, end = builder.append, len(outputs)
+        for index in range(begin, end):
+            each = outputs[index]
+            headers = list(each.headers)  # the compiled builder takes no tuple
+            if append(index - begin, None, each.key, each.value, headers) is None:
+                end = index
+                break
+        return bytes(builder.build()), end
+
+    async def _produce(self, batches: Mapping[TopicPartition, bytes]) -> dict[TopicPartition, int]:
+        """The offset at which each batch begins, once it is on every in-sync replica.
+
+        One broker after the other: two that add partitions to a transaction at the same moment get
+        into each other's way, and one of them then waits for longer.
+        """
+        cluster = self._client.cluster
+        waiting, offsets = dict(batches), {}
+        while waiting:
+            by_leader: dict[int | None, dict[TopicPartition, bytes]] = defaultdict(dict)
+            for at, records in waiting.items():
+                if cluster.partitions_for_topic(at.topic) is None:
+                    await self._client.add_topic(at.topic)
+                by_leader[cluster.leader_for_partition(at)][at] = records
+            codes = set()
+            for leader, its in by_leader.items():
+                for at, code, offset in await self._sent(leader, its):
+                    if code:
+                        codes.add(code)
+                    else:
+                        offsets[at] = offset
+                        del waiting[at]
+            if waiting:
+                await self._before_next(codes, self._client.force_metadata_update)
+        return offsets
+
+    async def _sent(
+        self, leader: int | None, batches: Mapping[TopicPartition, bytes]
+    ) -> list[tuple[TopicPartition, int, int]]:
+        """What the leader said of each: an error's code or 0, and the offset."""
+        if leader is None or leader < 0:
+            return []
+        request = TransactionalProduce(
+            self._id, batches, timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000)
+        )
+        try:
+            answer = await self._client.send(leader, request)
+        except _UNANSWERED:
+            return []
+        return [
+            (TopicPartition(topic, partition), code, offset)
+            for topic, partitions, _ in answer.topics
+            for partition, code, offset, *_ in partitions
+        ]
+
+    async def _ask(
+        self, kind: Any, key: str, request: Any, codes_of: Callable[[Any], Iterable[int]]
+    ) -> Any:
+        """The coordinator's answer without any error in it."""
+
+        async def forget() -> None:
+            self._coordinators.pop(kind, None)
+
+        while True:
+            codes: set[int] = set()
+            try:
+                if kind not in self._coordinators:
+                    self._coordinators[kind] = await self._client.coordinator_lookup(kind, key)
+                answer = await self._client.send(self._coordinators[kind], request)
+            except _UNANSWERED:
+                await self._client.force_metadata_update()
+            else:
+                codes = {code for code in codes_of(answer) if code}
+                if not codes:
+                    return answer
+            await self._before_next(codes, forget)
+
+    async def _before_next(self, codes: set[int], renew: Callable[[], Awaitable[Any]]) -> None:
+        """Wait, and find out who is to be asked now, where that helps; raise what will not pass."""
+        if codes & _FENCED:
+            raise ProducerFenced
+        if failed := codes - _EARLY - _ELSEWHERE:
+            raise for_code(min(failed))(self._id)
+        if codes and codes <= _EARLY:
+            await asyncio.sleep(AGAIN_SECS)
+            return
+        await renew()
+        await asyncio.sleep(RENEW_SECS)
+
+
+def _own_code(answer: Any) -> tuple[int]:
+    return (answer.error_code,)
+
+
+def _codes_of_each(answer: Any) -> list[int]:
+    return [code for _, partitions, _ in answer.topics for _, code, _ in partitions]
