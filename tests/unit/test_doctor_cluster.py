@@ -21,7 +21,7 @@ def survey(**changes: object) -> Survey:
         cluster_id="c",
         brokers=tuple(Broker(each, f"kafka-{each}:9092") for each in (1, 2, 3)),
         requests=EVERYTHING,
-        features={"metadata.version": 30},
+        features={"metadata.version": 30, "transaction.version": 2},
         topics={RAW.name: topic((1, 2, 3), (1, 2, 3))},
         refused_topics=(),
         found={},
@@ -77,7 +77,17 @@ def test_a_healthy_cluster_is_ok() -> None:
 )
 def test_an_old_cluster_is_told(expected: State, features: dict[str, int]) -> None:
     """By the features that the brokers agreed on."""
-    assert of(judged(survey(features=features)), "kafka.version") == {expected}
+    findings = judged(survey(features={"transaction.version": 2, **features}))
+    assert of(findings, "kafka.version") == {expected}
+
+
+def test_transactions_of_an_older_kind_are_a_failure() -> None:
+    """A cluster that was upgraded from Kafka 3 has them until somebody says otherwise."""
+    findings = judged(survey(features={"metadata.version": 25, "transaction.version": 1}))
+
+    (failed,) = [each for each in findings if each.state == "failure"]
+    assert "transaction.version is 1" in failed.what
+    assert "--feature transaction.version=2" in (failed.do or "")
 
 
 def test_releases_are_called_as_people_do() -> None:

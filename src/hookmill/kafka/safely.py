@@ -15,10 +15,10 @@ def goes_on_at(committed: int | None, kept: int | None, begin: int) -> int | Non
     """Where a partition goes on, by the group's committed offset and the one kept in the changelog.
 
     A transaction writes both, so they are the same; or the group's is gone, or was set back by
-    hand. One that is ahead was committed alone: a transaction coordinator that comes back from a
-    crash can still commit a part of what its successor aborts, as long as a producer's epoch is
-    that of the transaction before (seen with Apache Kafka 4.3.1 and two of three brokers killed;
-    KIP-890 ends it for clients that speak it). What lies between has no outputs: it is done again.
+    hand. One that is ahead was committed alone, and what lies between has no outputs: it is done
+    again. (Seen with Apache Kafka 4.3.1, two of three brokers killed, and a client that does not
+    speak KIP-890: a coordinator that came back from its crash committed a part of what its
+    successor aborted.)
     A kept one that the log has deleted tells nothing any more.
     """
     if kept is None or kept < begin:

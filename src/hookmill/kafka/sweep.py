@@ -14,7 +14,7 @@ Forgets = Callable[[bytes, bytes, int], bool]
 """Whether a key with that value can matter no more at that append time (epoch milliseconds)."""
 
 KEYS_PER_CHANGE = 2
-KEYS_LEAST = 64
+KEYS_LEAST = 16
 """So that a transaction in which everything was a duplicate goes on with it too."""
 
 

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from hookmill.cli.doctor.finding import Finding, failure, ok, some, warning
 from hookmill.kafka.survey import INTERNAL_TOPICS, Clock, Survey
 from hookmill.kafka.topics import Difference, Found, Wanted, compare
-from hookmill.kafka.transaction import TRANSACTION_TIMEOUT_MS
+from hookmill.kafka.transaction import FEATURE, LEVEL, TRANSACTION_TIMEOUT_MS
 
 NEEDED_REQUESTS = {
-    0: ("Produce", 3), 1: ("Fetch", 4), 2: ("ListOffsets", 1), 3: ("Metadata", 5),
+    0: ("Produce", 12), 1: ("Fetch", 4), 2: ("ListOffsets", 1), 3: ("Metadata", 5),
     8: ("OffsetCommit", 2), 9: ("OffsetFetch", 2), 10: ("FindCoordinator", 1),
     11: ("JoinGroup", 5), 12: ("Heartbeat", 3), 13: ("LeaveGroup", 1), 14: ("SyncGroup", 3),
-    19: ("CreateTopics", 1), 22: ("InitProducerId", 0), 24: ("AddPartitionsToTxn", 0),
-    25: ("AddOffsetsToTxn", 0), 26: ("EndTxn", 0), 28: ("TxnOffsetCommit", 0),
-    32: ("DescribeConfigs", 1), 33: ("AlterConfigs", 0),
+    19: ("CreateTopics", 1), 22: ("InitProducerId", 0), 26: ("EndTxn", 5),
+    28: ("TxnOffsetCommit", 5), 32: ("DescribeConfigs", 1), 33: ("AlterConfigs", 0),
 }  # fmt: skip
 """By number, the requests that hookmill sends and the version from which each can what is wanted:
-transactions and read_committed (Kafka 0.11), the source of a setting (1.1), static members (2.3).
+read_committed (Kafka 0.11), the source of a setting (1.1), static members (2.3), transactions each
+with an epoch of its own (4.0).
 Source: https://kafka.apache.org/protocol"""
 LEVELS = {7: "3.3", 8: "3.4", 11: "3.5", 14: "3.6", 19: "3.7", 20: "3.8", 21: "3.9", 25: "4.0",
           27: "4.1", 29: "4.2", 30: "4.3"}  # fmt: skip
@@ -61,6 +61,12 @@ def version(seen: Survey) -> Iterator[Finding]:
                       "metadata.version (kafka-features.sh upgrade)")  # fmt: skip
     else:
         yield ok("kafka.version", f"Apache Kafka {release(level)} (metadata.version {level})")
+    transactions = seen.features.get(FEATURE, 0)
+    if transactions < LEVEL:
+        yield failure("kafka.version", f"{FEATURE} is {transactions}: no stage commits on it, its "
+                      "transactions are not safe",
+                      f"kafka-features.sh --bootstrap-server … upgrade --feature {FEATURE}={LEVEL}",
+                      )  # fmt: skip
 
 
 def brokers(seen: Survey, replication_factor: int, *, local: bool) -> Iterator[Finding]:

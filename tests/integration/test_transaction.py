@@ -1,0 +1,113 @@
+"""Transactions on a real broker: all or nothing, of one owner, in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced
+
+from hookmill.core.record import Output
+from hookmill.kafka.reader import reader
+from hookmill.kafka.transaction import TransactionalProducer
+from hookmill.pipeline import KEEP_MS, NORMALIZED, RAW, UNIQUE, Topic
+from support.brokers import BrokerLog
+
+pytestmark = pytest.mark.broker
+
+GROUP = "group"
+
+
+@pytest.fixture
+async def log(broker_servers: list[str], namespace: str) -> AsyncIterator[BrokerLog]:
+    """Three topics."""
+    log = BrokerLog(broker_servers, namespace)
+    await log.start([Topic(each, "test", KEEP_MS, 1_300_000) for each in (RAW, UNIQUE, NORMALIZED)])
+    yield log
+    await log.stop()
+
+
+async def producer(log: BrokerLog, *, batch_bytes_max: int = 1_000) -> TransactionalProducer:
+    """One that has fenced whoever was before."""
+    made = TransactionalProducer(
+        log.connection, log.names.group("it"), client_id="test", batch_bytes_max=batch_bytes_max
+    )
+    await made.start()
+    return made
+
+
+def outputs(topic: str, count: int) -> list[Output]:
+    """So many records, numbered."""
+    return [Output(topic, b"key", str(number).encode()) for number in range(count)]
+
+
+async def committed(log: BrokerLog) -> int | None:
+    """The group's offset in the input."""
+    async with reader(log.connection) as source:
+        offsets = await source.committed(log.names.group(GROUP))
+    return offsets.get((log.names.topic(RAW), 0))
+
+
+async def test_all_of_it_is_there_in_order(log: BrokerLog) -> None:
+    """Of several topics, in more batches than one, transaction after transaction."""
+    its = await producer(log)
+    at = TopicPartition(log.names.topic(RAW), 0)
+    for number in range(3):
+        written = await its.commit(
+            [*outputs(UNIQUE, 100), *outputs(NORMALIZED, 1)], 0, log.names.topic,
+            group=log.names.group(GROUP), offsets={at: number + 1},
+        )  # fmt: skip
+        found = await log.read(UNIQUE, 0)
+        assert written[UNIQUE] == found[-1].offset
+        assert [int(each.value) for each in found] == [*range(100)] * (number + 1)
+        assert len(await log.read(NORMALIZED, 0)) == number + 1
+        assert await committed(log) == number + 1
+    await its.stop()
+
+
+async def test_who_was_fenced_commits_nothing(log: BrokerLog) -> None:
+    """However often another began after it."""
+    first = await producer(log)
+    await first.commit(outputs(UNIQUE, 1), 0, log.names.topic)
+    second = await producer(log)
+
+    with pytest.raises(ProducerFenced):
+        await first.commit(outputs(UNIQUE, 5), 0, log.names.topic)
+    await second.commit(outputs(UNIQUE, 2), 0, log.names.topic)
+
+    assert len(await log.read(UNIQUE, 0)) == 3
+    await first.stop()
+    await second.stop()
+
+
+async def test_what_was_left_open_is_undone_by_the_next_owner(
+    log: BrokerLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records and offsets alike; and who left it open can end it no more."""
+    first, at = await producer(log), TopicPartition(log.names.topic(RAW), 0)
+    end, written, go_on = first._end, asyncio.Event(), asyncio.Event()
+
+    async def late() -> None:
+        written.set()
+        await go_on.wait()
+        await end()
+
+    monkeypatch.setattr(first, "_end", late)
+    work = asyncio.ensure_future(
+        first.commit(
+            outputs(UNIQUE, 5), 0, log.names.topic, group=log.names.group(GROUP), offsets={at: 9}
+        )
+    )
+    await written.wait()
+    second = await producer(log)
+    assert await log.read(UNIQUE, 0) == []
+    assert await committed(log) is None
+
+    go_on.set()
+    with pytest.raises(ProducerFenced):
+        await work
+    await second.commit(outputs(UNIQUE, 1), 0, log.names.topic)
+    assert len(await log.read(UNIQUE, 0)) == 1
+    assert await committed(log) is None
+    await first.stop()
+    await second.stop()
