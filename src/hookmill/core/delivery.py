@@ -1,7 +1,5 @@
 """What came in by HTTP: the delivery, byte for byte, and the items found inside it."""
 
-from functools import cached_property
-
 import msgspec
 
 
@@ -18,26 +16,24 @@ class Delivery(msgspec.Struct, frozen=True, dict=True):
 
     def header(self, name: str) -> str | None:
         """The only value of that header; None where it is absent or sent more than once."""
-        values = self._by_name.get(name, ())
+        values = self.headers_named(name)
         return values[0] if len(values) == 1 else None
-
-    def headers_by_name(self) -> dict[str, list[str]]:
-        """Every value of every header. It is the delivery's own: to be read only."""
-        return self._by_name
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for name, value in self.headers:
-            if name in found:
-                found[name].append(value)
-            else:
-                found[name] = [value]
-        return found
 
     def headers_named(self, name: str) -> list[str]:
         """Every value of that header, in order."""
-        return self._by_name.get(name, [])
+        return self.headers_by_name().get(name, [])
+
+    def headers_by_name(self) -> dict[str, list[str]]:
+        """Every value of every header. It is the delivery's own: to be read only."""
+        found: dict[str, list[str]] | None = self.__dict__.get("by_name")
+        if found is None:  # not a cached_property, whose lock costs more than this
+            found = self.__dict__["by_name"] = {}
+            for name, value in self.headers:
+                if name in found:
+                    found[name].append(value)
+                else:
+                    found[name] = [value]
+        return found
 
 
 class Secret(msgspec.Struct, frozen=True):

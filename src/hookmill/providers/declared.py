@@ -6,6 +6,7 @@ to the draft) are made for that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -29,6 +30,8 @@ from hookmill.providers.schemes.template import Source, several, text_of
 from hookmill.providers.terms import Signing
 
 DEFAULT_VARIANT = "default"
+WORDS_MAX = 1_000
+"""Whose rows are known by heart: more than any provider has words for its events."""
 
 
 class Told(NamedTuple):
@@ -72,8 +75,7 @@ class DeclaredPack(Pack):
             if each.required
         }
         self._modes = _modes(declaration)
-        words = {word for row in declaration.rows for word in several(row.word)}
-        self._rows_by_word = {word: _rows_named(word, declaration) for word in words}
+        self._rows_of = lru_cache(WORDS_MAX)(lambda word: _rows_named(word, declaration))
         self._shapes = {
             name: settled(shape, declaration.default) for name, shape in declaration.shapes.items()
         }
@@ -142,8 +144,7 @@ class DeclaredPack(Pack):
         """Read an event: word, status, row, shape. Raises UnparseableBody."""
         envelope = self.parse(body)
         item = self.fields_of(envelope)
-        listed = {name: list(values) for name, values in headers.items()}
-        source = Source(body, headers=listed, options=options, fields=item, outer=envelope)
+        source = Source(body, headers=headers, options=options, fields=item, outer=envelope)
         word = source.first(self.declaration.word)
         found, row = 0, None
         for number, each in self._rows_of(word or ""):
@@ -155,10 +156,6 @@ class DeclaredPack(Pack):
         source.values = {"word": word or "", "status": status or ""}
         return Told(source, word, status, found, row, shape)
 
-    def _rows_of(self, word: str) -> Sequence[tuple[int, Row]]:
-        """The rows of that word with their numbers; words that the pack names are looked up."""
-        return self._rows_by_word.get(word) or _rows_named(word, self.declaration)
-
     def _status(self, row: Row, source: Source) -> str | None:
         return source.first(self._shape(row).status or ()) if row.status else None
 
@@ -168,12 +165,14 @@ class DeclaredPack(Pack):
         return self._shapes.get(row.shape or row.kind, self.declaration.default)
 
     def _item(self, body: bytes, headers: Mapping[str, Sequence[str]], options: Any) -> Item:
-        names = (*self.keep_headers, *self.scheme(options).evidence_headers)
+        names = self.scheme(options).evidence_headers
+        if self.keep_headers:
+            names = (*self.keep_headers, *names)
         kept = {name: headers[name] for name in names if name in headers}
         try:
             told = self.tell(body, options, kept)
         except UnparseableBody:
-            source = Source(body, headers={n: list(v) for n, v in kept.items()}, fields={})
+            source = Source(body, headers=kept, fields={})
             word = source.first(self.declaration.word)
             found = source.first(self.declaration.default.event_id or ())
             return Item(body, found or body_hash(body), word or "")

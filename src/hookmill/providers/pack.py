@@ -120,9 +120,10 @@ class Pack(ABC):
     def evidence(self, delivery: Delivery, options: Any) -> dict[str, list[str] | str]:
         """What lets anyone verify again, and the headers that say what the event is."""
         found = self.scheme(options).evidence(delivery)
-        kept = {name: values for name in self.keep_headers
-                if (values := delivery.headers_named(name))}  # fmt: skip
-        return {**found, **kept}
+        if self.keep_headers:
+            sent = delivery.headers_by_name()
+            found |= {name: sent[name] for name in self.keep_headers if name in sent}
+        return found
 
     def check_options(self, options: Any) -> None:
         """Raise ValueError, in words an operator can act on, if the options cannot serve."""

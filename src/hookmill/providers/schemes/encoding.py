@@ -20,10 +20,10 @@ def decoded(text: str, encoding: Encoding) -> bytes | None:
     if encoding == "hex":
         return bytes.fromhex(text) if _HEX.fullmatch(text) else None
     try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        raw = binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error:
         return None
-    return raw if raw and base64.b64encode(raw).decode() == text else None
+    return raw if raw and binascii.b2a_base64(raw, newline=False) == text.encode() else None
 
 
 def encoded(raw: bytes, encoding: Encoding) -> str:

@@ -14,7 +14,7 @@ from hookmill.providers.keys import signing_key, verify_hmac
 from hookmill.providers.schemes.moments import epoch_us
 from hookmill.providers.schemes.scheme import Place
 from hookmill.providers.schemes.signed import KeyForm, Signed
-from hookmill.providers.schemes.template import Part, Source, parts_of
+from hookmill.providers.schemes.template import Source, parts_of
 
 Algorithm = Literal["sha1", "sha256", "sha384", "sha512"]
 _STANDARD_MESSAGE = "{header:webhook-id}.{header:webhook-timestamp}.{body}"
@@ -88,7 +88,7 @@ class StandardWebhooks(Hmac, frozen=True, kw_only=True, tag="standard-webhooks")
 
     def message(self, source: Source) -> bytes:
         """The signed bytes; a header that is empty is missing, and the time must be one."""
-        message_id, timestamp = [source.value(part) for part in self._header_parts]
+        message_id, timestamp = [source.header(name) for name in self._header_names]
         if not message_id:
             raise Refused(Reason.SIGNATURE_MISSING)
         if not timestamp:
@@ -100,8 +100,8 @@ class StandardWebhooks(Hmac, frozen=True, kw_only=True, tag="standard-webhooks")
         return super().message(source)
 
     @cached_property
-    def _header_parts(self) -> tuple[Part, ...]:
-        return tuple(part for part in parts_of(self.signed) if part.kind == "header")
+    def _header_names(self) -> tuple[str, ...]:
+        return tuple(part.name for part in parts_of(self.signed) if part.kind == "header")
 
 
 class Hash(Signed, frozen=True, kw_only=True, tag="hash"):

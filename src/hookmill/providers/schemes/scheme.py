@@ -111,10 +111,9 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """What lets anyone verify again; a credential is not among it."""
         if self.static:
             return {"scheme": "static"}
+        sent = delivery.headers_by_name()
         found: dict[str, list[str] | str] = {
-            name: values
-            for name in self.evidence_headers
-            if (values := delivery.headers_named(name))
+            name: sent[name] for name in self.evidence_headers if name in sent
         }
         if self.evidence_query and delivery.query:
             found["?"] = delivery.query

@@ -12,7 +12,7 @@ left out where a part of it is absent: `[id:{query:data.id};]ts:{param:ts};`.
 import hashlib
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -57,15 +57,17 @@ class Source:
     `outer` is the whole delivery's, where the body is one item of it.
     """
 
+    __slots__ = ("_fields", "_outer", "body", "headers", "options", "params", "query", "values")
+
     def __init__(
         self,
         body: bytes = b"",
         *,
-        headers: Mapping[str, list[str]] | None = None,
+        headers: Mapping[str, Sequence[str]] | None = None,
         query: str = "",
         options: Any = None,
         values: Mapping[str, str | bytes] | None = None,
-        params: Mapping[str, list[str]] | None = None,
+        params: Mapping[str, Sequence[str]] | None = None,
         fields: Any = None,
         outer: Any = None,
     ) -> None:
@@ -89,6 +91,8 @@ class Source:
         """What stands there, None where it is absent or, of a header, sent twice."""
         if part.kind == "field":  # nearly every fact of an event
             return pointed(self.fields, part.name)
+        if part.kind == "header":  # and of a signature
+            return self.header(part.name)
         match part.kind:
             case "text":
                 return part.name
@@ -100,8 +104,6 @@ class Source:
                 return str(zlib.crc32(self.body))
             case "outer":
                 return pointed(self._outer or self.fields, part.name)
-            case "header":
-                return _only(self.headers.get(part.name.lower(), []))
             case "param":
                 return _only(self.params.get(part.name, []))
             case "query":
@@ -112,6 +114,10 @@ class Source:
                 return getattr(self.options, part.name, None)
             case _:
                 return self.values.get(part.kind)
+
+    def header(self, name: str) -> str | None:
+        """The only value of that header; None where it is absent or sent more than once."""
+        return _only(self.headers.get(name.lower(), ()))
 
     def text(self, expression: str) -> str | None:
         """What an expression or a template gives as text, None where a part of it is absent.
@@ -128,17 +134,17 @@ class Source:
 
     def first(self, expressions: str | tuple[str, ...]) -> str | None:
         """The first of several that gives something."""
-        for each, steps in _compiled(expressions):
-            found = self.text(each) if steps is None else as_text(self._at(steps))
+        for each, look_up in _compiled(expressions):
+            found = self.text(each) if look_up is None else as_text(self._looked_up(look_up))
             if found is not None:
                 return found
         return None
 
     def first_value(self, expressions: str | tuple[str, ...]) -> Any:
         """The first of several that is there, as it is: an object, a number, a text."""
-        for each, steps in _compiled(expressions):
-            if steps is not None:
-                found: Any = self._at(steps)
+        for each, look_up in _compiled(expressions):
+            if look_up is not None:
+                found: Any = self._looked_up(look_up)
             elif "{" in each:
                 found = self.text(each)
             else:
@@ -150,12 +156,18 @@ class Source:
                 return found
         return None
 
-    def _at(self, steps: tuple[str, ...]) -> Any:
-        """What a pointer means in the body; None in a body that is no JSON."""
-        try:
-            return _walked(self.fields, steps)
-        except UnparseableBody:
-            return None
+    def _looked_up(self, look_up: "LookUp") -> Any:
+        """What stands there in the body; None in a body that is no JSON."""
+        if self._fields is None:
+            try:
+                self._fields = parse_json(self.body)
+            except UnparseableBody:
+                return None
+        return look_up(self._fields)
+
+
+LookUp = Callable[[Any], Any]
+"""What a pointer means in a parsed value, None where there is nothing."""
 
 
 def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -251,16 +263,36 @@ def groups(template: str) -> tuple[Group, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(
-    expressions: str | tuple[str, ...],
-) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
-    """The expressions, each with the steps of its pointer where it is a plain one: an event is read
-    by a dozen of them, and nearly all are."""
+def _compiled(expressions: str | tuple[str, ...]) -> tuple[tuple[str, LookUp | None], ...]:
+    """The expressions, each with its look-up where it is a plain pointer: an event is read by a
+    dozen of them, and nearly all are."""
     found = []
     for each in several(expressions):
         part = _bare(each)
-        found.append((each, _steps(part.name) if part and part.kind == "field" else None))
+        found.append((each, _look_up(part.name) if part and part.kind == "field" else None))
     return tuple(found)
+
+
+def _look_up(pointer: str) -> LookUp:
+    """The pointer as a function: one or two steps through objects are nearly all there are."""
+    steps = _steps(pointer)
+    if len(steps) == 1:
+        (key,) = steps
+        return lambda value: (
+            value.get(key) if value.__class__ is dict else _walked(value, steps)
+        )
+    if len(steps) == 2:
+        first, second = steps
+
+        def two(value: Any) -> Any:
+            if value.__class__ is dict:
+                inner = value.get(first)
+                if inner.__class__ is dict:
+                    return inner.get(second)
+            return _walked(value, steps)
+
+        return two
+    return lambda value: _walked(value, steps)
 
 
 @lru_cache(maxsize=4096)
@@ -308,5 +340,5 @@ def _bytes(part: Part, source: Source) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _only(values: list[str]) -> str | None:
+def _only(values: Sequence[str]) -> str | None:
     return values[0] if len(values) == 1 else None
