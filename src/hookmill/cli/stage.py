@@ -15,7 +15,7 @@ from hookmill.cli.telemetry import StageTelemetry
 from hookmill.core.errors import HookmillError
 from hookmill.kafka.member import Member, PartitionWorker, pause_growing
 from hookmill.kafka.memory import Memory
-from hookmill.kafka.pace import rest_secs
+from hookmill.kafka.pace import gathers, passes_on
 from hookmill.kafka.partition import KafkaPort
 from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
 from hookmill.kafka.topics import admin, check_present, check_safety
@@ -118,7 +118,7 @@ def _worker_maker(
             now_us=now_us,
             value_bytes_max=lambda topic: limits[topic] - BATCH_OVERHEAD_BYTES,
             traces=traces,
-            rest_secs=rest_secs,
+            rest_secs=gathers if stage.reads == pipeline.RAW else passes_on,
         )
 
     return make_worker

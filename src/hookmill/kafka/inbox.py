@@ -5,11 +5,16 @@ each partition, one that is inside a transaction held up all others, and a worke
 found what had come before its transaction, never what had come during it: a stage took a whole
 transaction longer than it had to. One task draws for all, so that an arrival wakes one task, not
 one for each partition.
+
+A fetch costs the same for one record as for many, so one follows another only after a moment's
+rest. The rest lies before the question, never between an answer and its being drawn: what is
+drawn is then as new as can be.
 """
 
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,9 +24,9 @@ from hookmill.kafka.records import as_ours, from_consumer
 
 HELD_RECORDS_MAX = 2_000
 HELD_BYTES_MAX = 8 * 1024 * 1024
-DRAW_SECS = 0.01
-"""Between two draws: a fetch costs the same for one record as for many. What comes to an idle
-consumer is drawn at once."""
+REST_SECS = 0.01
+"""From the answer of a broker to the next question to it. An idle consumer has a question waiting
+there, so what comes to it is drawn at once."""
 
 
 class _Place:
@@ -72,6 +77,11 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         self._room = asyncio.Event()
         self._drawing: asyncio.Task[None] | None = None
 
+    async def start(self) -> None:
+        """Connect."""
+        await super().start()
+        self._fetcher._proc_fetch_request = rested(self._fetcher._proc_fetch_request)
+
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Fetch from there on; what was drawn is thrown away."""
         self._places.pop(partition, None)
@@ -110,8 +120,6 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         await super().stop()
 
     async def _draw(self) -> None:
-        loop = asyncio.get_running_loop()
-        rested_until = 0.0
         while True:
             self._room.clear()
             arrived = self._fetcher._create_fetch_waiter()
@@ -126,12 +134,9 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             if error is not None:
                 for place in self._places.values():
                     place.fail(error)
-            if (left := rested_until - loop.time()) > 0:
-                await asyncio.sleep(left)
             for partition, place in list(self._places.items()):
                 if place.room > 0 and partition in self._fetcher._records:
                     await self._draw_one(partition, place)
-            rested_until = loop.time() + DRAW_SECS
 
     def _holds_some(self) -> bool:
         """Whether something has come that may be drawn."""
@@ -156,6 +161,29 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         if records and not isinstance(records[0], Record):  # fetched anew: a rebalance came between
             return [from_consumer(each) for each in records]
         return records
+
+
+Ask = Callable[[Any, int, Any], Coroutine[Any, Any, bool]]
+"""Asks a node for records, under an assignment; true where some came."""
+
+
+def rested(ask: Ask) -> Ask:
+    """The same, but a node that has answered is asked again only after a rest."""
+    rested_at: dict[int, float] = {}
+
+    async def asked(assignment: Any, node_id: int, request: Any) -> bool:
+        clock = asyncio.get_running_loop().time
+        if (left := rested_at.get(node_id, 0.0) - clock()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:  # the assignment is gone; `ask` would say the same
+                return False
+        try:
+            return await ask(assignment, node_id, request)
+        finally:
+            rested_at[node_id] = clock() + REST_SECS
+
+    return asked
 
 
 def _size(record: Record) -> int:

@@ -278,9 +278,7 @@ def _look_up(pointer: str) -> LookUp:
     steps = _steps(pointer)
     if len(steps) == 1:
         (key,) = steps
-        return lambda value: (
-            value.get(key) if value.__class__ is dict else _walked(value, steps)
-        )
+        return lambda value: value.get(key) if value.__class__ is dict else _walked(value, steps)
     if len(steps) == 2:
         first, second = steps
 
