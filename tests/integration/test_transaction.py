@@ -65,6 +65,23 @@ async def test_all_of_it_is_there_in_order(log: BrokerLog) -> None:
     await its.stop()
 
 
+async def test_an_end_whose_answer_was_lost_can_be_asked_for_again(log: BrokerLog) -> None:
+    """With the epoch that it had; the answer is the same, and the next transaction goes on."""
+    its = await producer(log)
+    began_with = its._producer
+    await its.commit(outputs(UNIQUE, 1), 0, log.names.topic)
+    goes_on_with = its._producer
+    assert goes_on_with > began_with
+
+    its._producer = began_with
+    await its._end()
+    assert its._producer == goes_on_with
+    await its.commit(outputs(UNIQUE, 1), 0, log.names.topic)
+
+    assert len(await log.read(UNIQUE, 0)) == 2
+    await its.stop()
+
+
 async def test_who_was_fenced_commits_nothing(log: BrokerLog) -> None:
     """However often another began after it."""
     first = await producer(log)

@@ -38,6 +38,7 @@ class Cluster:
         self.answers: dict[str, list[Any]] = {}
         self.asked: list[tuple[str, int, Any]] = []
         self.renewed = self.looked_up = 0
+        self.unauthorized_topics: set[str] = set()
 
     async def bootstrap(self) -> None:
         """Connected."""
@@ -221,6 +222,15 @@ async def test_after_an_error_nothing_is_committed_any_more(cluster: Cluster, ki
     with pytest.raises(IllegalOperation):
         await commit(producer)
     assert len(cluster.asked) == sent
+
+
+async def test_a_topic_that_may_not_be_written_is_named(cluster: Cluster) -> None:
+    """At once: its metadata says so, and no leader would ever be told."""
+    producer = await started(cluster)
+    cluster.unauthorized_topics = {"ns-out"}
+
+    with pytest.raises(TopicAuthorizationFailedError, match="ns-out"):
+        await commit(producer)
 
 
 async def test_before_the_fence_and_after_the_end_nothing_is_committed(cluster: Cluster) -> None:

@@ -26,6 +26,7 @@ from aiokafka.errors import (
     ProducerFenced,
     RequestTimedOutError,
     StaleMetadata,
+    TopicAuthorizationFailedError,
     for_code,
 )
 from aiokafka.protocol.transaction import InitProducerIdRequest
@@ -202,6 +203,8 @@ class TransactionalProducer:
             for at, records in waiting.items():
                 if cluster.partitions_for_topic(at.topic) is None:
                     await self._client.add_topic(at.topic)
+                if at.topic in cluster.unauthorized_topics:
+                    raise TopicAuthorizationFailedError(at.topic)
                 by_leader[cluster.leader_for_partition(at)][at] = records
             codes = set()
             for leader, its in by_leader.items():
