@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,10 @@ def start(language: str, folder: Path, output: Path, **settings: str) -> subproc
 
 
 def run(command: list[str], folder: Path, output: Path, **settings: str) -> subprocess.Popen[bytes]:
-    """Start a program; what it says goes to `output` with `.out` and `.err` at the end."""
+    """Start a program; what it says goes to `output` with `.out` and `.err` at the end.
+
+    It can be interrupted, also where a shell has put the tests into the background.
+    """
     with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
         return subprocess.Popen(
             command,
@@ -116,4 +120,5 @@ def run(command: list[str], folder: Path, output: Path, **settings: str) -> subp
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
