@@ -24,15 +24,14 @@ async def test_what_is_read_at_rest_misses_no_transaction_that_ends(
     await producer.begin_transaction()
     await producer.send_and_wait(topic, b"value", b"key", 0)
 
-    async with reader(log.connection) as source:
+    async with reader(log.connection) as source, reader(log.connection, committed=False) as whole:
         assert await source.bounds(topic) == {0: (0, 0)}
-    looking = asyncio.ensure_future(at_rest(log.connection, topic))
-    await asyncio.wait({looking}, timeout=0.5)
-    assert not looking.done()
-    await producer.commit_transaction()
+        looking = asyncio.ensure_future(at_rest(source, whole, topic))
+        await asyncio.wait({looking}, timeout=0.5)
+        assert not looking.done()
+        await producer.commit_transaction()
 
-    bounds = await looking
-    async with reader(log.connection) as source:
+        bounds = await looking
         assert [each.value for each in await source.read_all(topic, bounds)] == [b"value"]
     await producer.stop()
     await log.stop()

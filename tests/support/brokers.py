@@ -71,8 +71,11 @@ class BrokerLog:
     async def read(self, topic: str, partition: int) -> list[Record]:
         """Every committed record."""
         name = self.names.topic(topic)
-        async with reader(self.connection) as source:
-            bounds = await at_rest(self.connection, name)
+        async with (
+            reader(self.connection) as source,
+            reader(self.connection, committed=False) as log,
+        ):
+            bounds = await at_rest(source, log, name)
             return await source.read_all(name, {partition: bounds[partition]})
 
     async def delete(self, topic: str, partition: int, *, before: int) -> None:

@@ -17,9 +17,9 @@ from hookmill.kafka.member import Member, PartitionWorker, pause_growing
 from hookmill.kafka.memory import Memory
 from hookmill.kafka.pace import gathers, passes_on
 from hookmill.kafka.partition import KafkaPort
+from hookmill.kafka.producing import BATCH_BYTES_MAX
 from hookmill.kafka.store import InstanceLock, RocksStore, Store, lock_instance
 from hookmill.kafka.topics import admin, check_present, check_safety
-from hookmill.kafka.transaction import BATCH_BYTES_MAX
 from hookmill.kafka.worker import Worker
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say

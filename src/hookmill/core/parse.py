@@ -68,8 +68,6 @@ def as_object(value: Any) -> dict[str, Any]:
 
 def as_text(value: Any) -> str | None:
     """The value as text if it is a non-empty string or an integer, else None."""
-    if value is None:
-        return None
     if isinstance(value, str):
         return value or None
     if isinstance(value, int) and not isinstance(value, bool):

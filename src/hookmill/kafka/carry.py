@@ -15,9 +15,8 @@ from aiokafka import AIOKafkaProducer
 from hookmill.core.record import Output, Record
 from hookmill.kafka.changelog import MARK_KEY
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
-from hookmill.kafka.producing import stop, write
+from hookmill.kafka.producing import BATCH_BYTES_MAX, stop, write
 from hookmill.kafka.reader import reader
-from hookmill.kafka.transaction import BATCH_BYTES_MAX
 from hookmill.pipeline import RESOURCES, SEEN, Names
 
 CARRIED = (SEEN, RESOURCES)

@@ -13,7 +13,8 @@ from hookmill.core.record import Output, Record
 from hookmill.kafka.changelog import Entry
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
 from hookmill.kafka.inbox import Inbox
-from hookmill.kafka.transaction import BATCH_BYTES_MAX, TransactionalProducer
+from hookmill.kafka.producing import BATCH_BYTES_MAX
+from hookmill.kafka.transaction import TransactionalProducer
 from hookmill.pipeline import Names, Stage
 
 RESTORE_FETCH_BYTES = 1024 * 1024

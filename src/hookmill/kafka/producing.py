@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from hookmill.core.record import Output
 
 STOP_TIMEOUT_SECS = 5.0
+BATCH_BYTES_MAX = 900 * 1024
 
 
 async def write(
@@ -42,14 +43,14 @@ async def _write_topic(
     last_offset, sent = -1, 0
     while sent < len(outputs):
         batch, begin = producer.create_batch(), sent
-        sent = _fill(batch, outputs, begin)
+        sent = fill(batch, outputs, begin)
         future = await producer.send_batch(batch, topic, partition=partition)
         metadata = await future
         last_offset = metadata.offset + (sent - begin) - 1
     return last_offset
 
 
-def _fill(batch: Any, outputs: Sequence[Output], begin: int) -> int:
+def fill(batch: Any, outputs: Sequence[Output], begin: int) -> int:
     """Put them into the batch from `begin` on until it is full; returns the first left out."""
     append = batch.append
     for index in range(begin, len(outputs)):

@@ -10,10 +10,10 @@ from hookmill.kafka.changelog import State, Watcher
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
 from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.partition import Owner
+from hookmill.kafka.producing import BATCH_BYTES_MAX
 from hookmill.kafka.records import from_consumer
 from hookmill.kafka.safely import goes_on_at, in_range, to_the_end
 from hookmill.kafka.store import Store
-from hookmill.kafka.transaction import BATCH_BYTES_MAX
 from hookmill.pipeline import HandlerTopics, Names
 
 RETRY_FETCH_WAIT_MS = 200

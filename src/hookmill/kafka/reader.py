@@ -176,15 +176,14 @@ async def reader(
         yield Reader(consumer, admin)
 
 
-async def at_rest(connection: Connection, topic: str) -> dict[int, tuple[int, int]]:
+async def at_rest(stable: Reader, log: Reader, topic: str) -> dict[int, tuple[int, int]]:
     """First and next offset of each partition, as soon as no transaction is open in the topic.
 
-    Kafka answers the end of a transaction before its markers are everywhere: a group's offsets
-    can be committed while records of the same transaction are not yet to be seen elsewhere.
-    Raises TimeoutError where a transaction stays open.
+    `log` is a reader with `committed=False`. Kafka answers the end of a transaction before its
+    markers are everywhere: a group's offsets can be committed while records of the same transaction
+    are not yet to be seen elsewhere. Raises TimeoutError where a transaction stays open.
     """
-    async with reader(connection) as stable, reader(connection, committed=False) as log:
-        async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-            while (bounds := await stable.bounds(topic)) != await log.bounds(topic):
-                await asyncio.sleep(POLL_MS / 1000)
+    async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+        while (bounds := await stable.bounds(topic)) != await log.bounds(topic):
+            await asyncio.sleep(POLL_MS / 1000)
     return bounds

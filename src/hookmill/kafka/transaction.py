@@ -29,26 +29,24 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     for_code,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.transaction import InitProducerIdRequest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from hookmill.core.errors import UnsafeCluster
 from hookmill.core.record import Output
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.producing import BATCH_BYTES_MAX, STOP_TIMEOUT_SECS, fill
 from hookmill.kafka.requests import VersionsRequest, finalized_features
 from hookmill.kafka.transaction_requests import Commit, TransactionalOffsets, TransactionalProduce
 
 TRANSACTION_TIMEOUT_MS = 15_000
 COMMIT_TIMEOUT_SECS = 20.0
-STOP_TIMEOUT_SECS = 5.0
-BATCH_BYTES_MAX = 900 * 1024
 AGAIN_SECS = 0.01
 """Before a request that came too early goes out again: mostly the markers of the transaction before
 are not yet written."""
 RENEW_SECS = 0.1
 """Before it goes elsewhere."""
 FEATURE, LEVEL = "transaction.version", 2
-_BATCH_FORMAT = 2
 
 _UNANSWERED = (
     KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, StaleMetadata, OSError,
@@ -132,7 +130,7 @@ class TransactionalProducer:
     async def stop(self) -> None:
         """Disconnect, within a time limit, whatever state it is in."""
         self._in_doubt = True
-        with contextlib.suppress(TimeoutError, Exception):
+        with contextlib.suppress(Exception):
             async with asyncio.timeout(STOP_TIMEOUT_SECS):
                 await self._client.close()
 
@@ -177,18 +175,10 @@ class TransactionalProducer:
 
         Sequence numbers begin at 0 with each epoch, so they are the places in the transaction.
         """
-        builder = DefaultRecordBatchBuilder(
-            _BATCH_FORMAT, 0, is_transactional=1, producer_id=self._producer[0],
-            producer_epoch=self._producer[1], base_sequence=begin, batch_size=self._batch_bytes_max,
-        )  # fmt: skip
-        append, end = builder.append, len(outputs)
-        for index in range(begin, end):
-            each = outputs[index]
-            headers = list(each.headers)  # the compiled builder takes no tuple
-            if append(index - begin, None, each.key, each.value, headers) is None:
-                end = index
-                break
-        return bytes(builder.build()), end
+        batch = BatchBuilder(self._batch_bytes_max, 0, is_transactional=1)
+        end = fill(batch, outputs, begin)
+        batch._set_producer_state(*self._producer, begin)
+        return bytes(batch._build()), end
 
     async def _produce(self, batches: Mapping[TopicPartition, bytes]) -> dict[TopicPartition, int]:
         """The offset at which each batch begins, once it is on every in-sync replica.

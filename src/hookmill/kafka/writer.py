@@ -12,8 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from hookmill.core.record import Output
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, reachable
-from hookmill.kafka.producing import stop, write
-from hookmill.kafka.transaction import BATCH_BYTES_MAX
+from hookmill.kafka.producing import BATCH_BYTES_MAX, stop, write
 from hookmill.pipeline import Names
 
 

@@ -165,9 +165,7 @@ class DeclaredPack(Pack):
         return self._shapes.get(row.shape or row.kind, self.declaration.default)
 
     def _item(self, body: bytes, headers: Mapping[str, Sequence[str]], options: Any) -> Item:
-        names = self.scheme(options).evidence_headers
-        if self.keep_headers:
-            names = (*self.keep_headers, *names)
+        names = (*self.keep_headers, *self.scheme(options).evidence_headers)
         kept = {name: headers[name] for name in names if name in headers}
         try:
             told = self.tell(body, options, kept)

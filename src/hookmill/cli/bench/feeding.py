@@ -115,9 +115,8 @@ async def came_out(ground: Bed, topic: str) -> AsyncIterator[list[Record]]:
     """What a read_committed reader finds in a topic that nobody writes to any more."""
     name = ground.setup.names.topic(topic)
     connection = ground.setup.connection()
-    bounds = await at_rest(connection, name)
-    async with reader(connection) as source:
-        async for records in source.read(name, bounds):
+    async with reader(connection) as source, reader(connection, committed=False) as log:
+        async for records in source.read(name, await at_rest(source, log, name)):
             yield records
 
 

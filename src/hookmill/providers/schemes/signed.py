@@ -90,15 +90,6 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
         return None if "{" in label or "[" in label else label
 
     @cached_property
-    def _before_signature(self) -> str | None:
-        """What every signature in its header begins with, where nothing else in it is looked at."""
-        place = self.signature
-        named = [*parts_of(self.signed), *parts_of(self.time)]
-        if self._plain_label is None or place.prefix or any(each.kind == "param" for each in named):
-            return None
-        return self._plain_label + place.joint
-
-    @cached_property
     def _signature_header(self) -> str | None:
         return None if self.signature.header is None else self.signature.header.lower()
 
@@ -173,11 +164,7 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
     def _read(self, source: Source) -> list[str]:
         """The spelled signatures; leaves the header's parameters in the source."""
         texts = self._offered(source)
-        if (before := self._before_signature) is not None:
-            entries = _entries(texts, self.signature.separator)
-            found = [each[len(before) :] for each in entries if each.startswith(before)]
-            return found[:CANDIDATES_MAX]
-        source.params, entries = _labelled(self.signature, self._plain_label, texts, source)
+        source.params, entries = _entries(self.signature, self._plain_label, texts, source)
         bare = [_unprefixed(self.signature, entry) for entry in entries[:CANDIDATES_MAX]]
         return [text for text in bare if text is not None]
 
@@ -319,17 +306,15 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
         return msgspec.json.encode(value, enc_hook=exact_number)
 
 
-def _entries(texts: list[str], separator: str) -> list[str]:
-    if not separator:
-        return texts
-    return [entry for text in texts for entry in text.split(separator)]
-
-
-def _labelled(
+def _entries(
     place: Place, plain_label: str | None, texts: list[str], source: Source
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The labelled parameters of the header, and the signatures in it."""
-    entries = _entries(texts, place.separator)
+    entries = [
+        entry
+        for text in texts
+        for entry in (text.split(place.separator) if place.separator else [text])
+    ]
     if not place.label:
         return {}, entries
     params: dict[str, list[str]] = {}

@@ -158,12 +158,10 @@ class Source:
 
     def _looked_up(self, look_up: "LookUp") -> Any:
         """What stands there in the body; None in a body that is no JSON."""
-        if self._fields is None:
-            try:
-                self._fields = parse_json(self.body)
-            except UnparseableBody:
-                return None
-        return look_up(self._fields)
+        try:
+            return look_up(self.fields)
+        except UnparseableBody:
+            return None
 
 
 LookUp = Callable[[Any], Any]
