@@ -27,10 +27,17 @@ class Silent:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
+        self._added: list[tuple[str, Any]] = []
 
-    def committed(self, decided: Sequence[tuple[Record, Outcome]], seconds: float) -> None:
-        self.told.append(("committed", None))
-        self.told += [(type(outcome).__name__, record.offset) for record, outcome in decided]
+    def tally(self) -> "Silent":
+        self._added = []
+        return self
+
+    def add(self, decided: Sequence[tuple[Record, Outcome]]) -> None:
+        self._added += [(type(outcome).__name__, record.offset) for record, outcome in decided]
+
+    def committed(self, seconds: float) -> None:
+        self.told += [("committed", None), *self._added]
 
     def not_committed(self) -> None:
         self.told.append(("not committed", None))
@@ -267,6 +274,20 @@ async def test_large_batches_are_split_into_several_transactions(
 
     assert await engine.unique() == names
     assert watcher.told.count(("committed", None)) > 2
+
+
+async def test_what_has_come_goes_out_in_few_transactions(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few records are decided at a time: those of one transaction see each other."""
+    monkeypatch.setattr("hookmill.kafka.worker.CHUNK_RECORDS", 3)
+    names = [f"e{number}" for number in range(20)]
+    await engine.feed(*names, *names)
+    watcher = await engine.run()
+
+    assert await engine.unique() == names
+    assert watcher.told.count(("Duplicate", 20)) == 1
+    assert watcher.told.count(("committed", None)) < 10
 
 
 async def test_random_crashes_lose_and_double_nothing(engine: Engine) -> None:

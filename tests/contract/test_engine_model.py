@@ -90,6 +90,10 @@ def raw_record(number: int, payment: int, what: str) -> Output:
 class Quiet:
     """A watcher that listens to nothing."""
 
+    def tally(self) -> "Quiet":
+        """Nor of any transaction."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **named: None
 
@@ -533,11 +537,11 @@ def test_the_chain_keeps_its_promise_whatever_happens() -> None:
 class WritesBeforeTheCommit(Worker):
     """The store says `seen` before it is true."""
 
-    async def _commit(self, decided: Any, overlay: Overlay) -> None:
+    async def _commit(self, transaction: Any) -> None:
         bookmark = self._state.store.bookmark()
         if bookmark is not None:
-            self._state.store.write(list(overlay.changes.items()), bookmark)
-        await super()._commit(decided, overlay)
+            self._state.store.write(list(transaction.overlay.changes.items()), bookmark)
+        await super()._commit(transaction)
 
 
 class RestoresBeforeTheFence(Worker):
@@ -602,9 +606,9 @@ class SkipsRetries(Worker):
 class CommitsWithoutASend(StepPort):
     """A send was rejected and nobody looked: the offset moves all the same."""
 
-    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
+    async def commit(self, packed: Sequence[Output], next_offset: int) -> dict[str, int]:
         fault = await self.turn("commit")
-        sent = [each for each in outputs if each.topic != pipeline.UNIQUE or not fault]
+        sent = [each for each in packed if each.topic != pipeline.UNIQUE or not fault]
         return await self.inner.commit(sent, next_offset)
 
 
@@ -619,11 +623,12 @@ class FencesNobody(StepPort):
 class CommitsInTwoTransactions(StepPort):
     """The outputs first, then what says that they went out."""
 
-    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
-        first = [each for each in outputs if each.topic == pipeline.UNIQUE]
+    async def commit(self, packed: Sequence[Output], next_offset: int) -> dict[str, int]:
+        first = [each for each in packed if each.topic == pipeline.UNIQUE]
         if first:
             await self.inner.commit(first, await self.inner.committed() or 0)
-        return await super().commit(outputs[len(first) :], next_offset)
+        others = [each for each in packed if each.topic != pipeline.UNIQUE]
+        return await super().commit(others, next_offset)
 
 
 FLAWS: list[type[Worker] | type[StepPort]] = [

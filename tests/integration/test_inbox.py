@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from hookmill import pipeline
-from hookmill.kafka.inbox import HELD_RECORDS_MAX, Inbox
+from hookmill.core.record import Record
+from hookmill.kafka.inbox import Inbox
 from support.brokers import BrokerLog
 
 pytestmark = pytest.mark.broker
@@ -46,7 +47,7 @@ def at(log: BrokerLog, partition: int) -> TopicPartition:
 
 
 async def taken(
-    inbox: Inbox, where: TopicPartition, count: int, *, at_once: int = HELD_RECORDS_MAX
+    inbox: Inbox, where: TopicPartition, count: int, *, at_once: int = 2_000
 ) -> list[bytes]:
     """So many values of that partition."""
     found: list[bytes] = []
@@ -107,3 +108,45 @@ async def test_an_error_reaches_the_one_whose_partition_it_is(log: BrokerLog, in
     await log.produce(pipeline.RAW, 1, b"k", b"v")
 
     assert await taken(inbox, at(log, 1), 1) == [b"v"]
+
+
+async def test_what_has_come_is_there_without_waiting(log: BrokerLog, inbox: Inbox) -> None:
+    """Piece by piece behind what was waited for; nothing once all of it is taken."""
+    where = at(log, 0)
+    assert inbox.take_now(where, 5) == []
+    values = [b"%d" % number for number in range(20)]
+    for value in values:
+        await log.produce(pipeline.RAW, 0, b"k", value)
+    found: list[Record] = []
+    async with asyncio.timeout(PATIENCE_SECS):
+        while len(found) < len(values):
+            found += await inbox.take(where, records_max=3, timeout_secs=0.5)
+            while more := inbox.take_now(where, 4):
+                assert len(more) <= 4
+                found += more
+
+    assert [each.value for each in found] == values
+
+
+async def test_what_was_aborted_is_left_out(log: BrokerLog) -> None:
+    """Beside what was committed, in one fetch; and markers alone wake nobody."""
+    where = at(log, 0)
+    consumer = Inbox(
+        **log.connection.arguments("test"), enable_auto_commit=False, auto_offset_reset="none",
+        isolation_level="read_committed",
+    )  # fmt: skip
+    consumer.assign([where])
+    async with AIOKafkaProducer(
+        **log.connection.arguments("test"), transactional_id=where.topic
+    ) as producer:
+        for number in range(6):
+            await producer.begin_transaction()
+            await producer.send_and_wait(where.topic, b"%d" % number, partition=0)
+            await (producer.abort_transaction() if number % 2 else producer.commit_transaction())
+    await consumer.start()
+    try:
+        consumer.seek(where, 0)
+        assert await taken(consumer, where, 3) == [b"0", b"2", b"4"]
+        assert await consumer.take(where, records_max=1, timeout_secs=0.1) == []
+    finally:
+        await consumer.stop()

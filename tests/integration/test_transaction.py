@@ -54,7 +54,7 @@ async def test_all_of_it_is_there_in_order(log: BrokerLog) -> None:
     at = TopicPartition(log.names.topic(RAW), 0)
     for number in range(3):
         written = await its.commit(
-            [*outputs(UNIQUE, 100), *outputs(NORMALIZED, 1)], 0, log.names.topic,
+            its.pack([*outputs(UNIQUE, 100), *outputs(NORMALIZED, 1)]), 0, log.names.topic,
             group=log.names.group(GROUP), offsets={at: number + 1},
         )  # fmt: skip
         found = await log.read(UNIQUE, 0)
@@ -69,14 +69,14 @@ async def test_an_end_whose_answer_was_lost_can_be_asked_for_again(log: BrokerLo
     """With the epoch that it had; the answer is the same, and the next transaction goes on."""
     its = await producer(log)
     began_with = its._producer
-    await its.commit(outputs(UNIQUE, 1), 0, log.names.topic)
+    await its.commit(its.pack(outputs(UNIQUE, 1)), 0, log.names.topic)
     goes_on_with = its._producer
     assert goes_on_with > began_with
 
     its._producer = began_with
     await its._end()
     assert its._producer == goes_on_with
-    await its.commit(outputs(UNIQUE, 1), 0, log.names.topic)
+    await its.commit(its.pack(outputs(UNIQUE, 1)), 0, log.names.topic)
 
     assert len(await log.read(UNIQUE, 0)) == 2
     await its.stop()
@@ -85,12 +85,12 @@ async def test_an_end_whose_answer_was_lost_can_be_asked_for_again(log: BrokerLo
 async def test_who_was_fenced_commits_nothing(log: BrokerLog) -> None:
     """However often another began after it."""
     first = await producer(log)
-    await first.commit(outputs(UNIQUE, 1), 0, log.names.topic)
+    await first.commit(first.pack(outputs(UNIQUE, 1)), 0, log.names.topic)
     second = await producer(log)
 
     with pytest.raises(ProducerFenced):
-        await first.commit(outputs(UNIQUE, 5), 0, log.names.topic)
-    await second.commit(outputs(UNIQUE, 2), 0, log.names.topic)
+        await first.commit(first.pack(outputs(UNIQUE, 5)), 0, log.names.topic)
+    await second.commit(second.pack(outputs(UNIQUE, 2)), 0, log.names.topic)
 
     assert len(await log.read(UNIQUE, 0)) == 3
     await first.stop()
@@ -112,7 +112,11 @@ async def test_what_was_left_open_is_undone_by_the_next_owner(
     monkeypatch.setattr(first, "_end", late)
     work = asyncio.ensure_future(
         first.commit(
-            outputs(UNIQUE, 5), 0, log.names.topic, group=log.names.group(GROUP), offsets={at: 9}
+            first.pack(outputs(UNIQUE, 5)),
+            0,
+            log.names.topic,
+            group=log.names.group(GROUP),
+            offsets={at: 9},
         )
     )
     await written.wait()
@@ -123,7 +127,7 @@ async def test_what_was_left_open_is_undone_by_the_next_owner(
     go_on.set()
     with pytest.raises(ProducerFenced):
         await work
-    await second.commit(outputs(UNIQUE, 1), 0, log.names.topic)
+    await second.commit(second.pack(outputs(UNIQUE, 1)), 0, log.names.topic)
     assert len(await log.read(UNIQUE, 0)) == 1
     assert await committed(log) is None
     await first.stop()

@@ -8,9 +8,10 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from hookmill.core.record import Headers, Output, Record
+from hookmill.core.record import Headers, Record
 from hookmill.kafka.client import Connection
 from hookmill.kafka.inbox import Inbox
+from hookmill.kafka.packing import Packed
 from hookmill.kafka.partition import KafkaPort
 from hookmill.kafka.reader import at_rest, reader
 from hookmill.kafka.topics import admin, wanted
@@ -120,10 +121,10 @@ class EndingPort(KafkaPort):
             raise Exhausted
         return []
 
-    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
+    async def commit(self, packed: Packed, next_offset: int) -> dict[str, int]:
         """As the real one, with the test's faults around it."""
         self.before_commit()
-        written = await super().commit(outputs, next_offset)
+        written = await super().commit(packed, next_offset)
         self.after_commit()
         return written
 

@@ -60,6 +60,14 @@ class MemoryLog:
         ]
 
 
+class Pile(list[Output]):
+    """The outputs of a transaction, as they come."""
+
+    def add(self, outputs: Iterable[Output]) -> None:
+        """Put these behind."""
+        self.extend(outputs)
+
+
 class MemoryPort:
     """`worker.Port` on the memory log. `before_commit` and `after_commit` are for faults."""
 
@@ -111,14 +119,25 @@ class MemoryPort:
         self._position = found[-1].offset + 1
         return found
 
-    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
+    def more(self, *, records_max: int) -> list[Record]:
+        """What is there behind them."""
+        log = self._log.topics[self._spec.reads, self.partition]
+        found = [each for each in log[self._position :] if each is not None][:records_max]
+        self._position = found[-1].offset + 1 if found else self._position
+        return found
+
+    def pack(self) -> Pile:
+        """An empty pile."""
+        return Pile()
+
+    async def commit(self, packed: Sequence[Output], next_offset: int) -> dict[str, int]:
         """All or nothing, and only for the newest owner; a marker follows the records."""
         self.before_commit()
         key = (self._spec.name, self.partition)
         if self._log.epochs[key] != self._epoch:
             raise Fenced
         written = {each.topic: self._log.append(each.topic, self.partition, each)
-                   for each in outputs}  # fmt: skip
+                   for each in packed}  # fmt: skip
         for topic in written:
             self._log.topics[topic, self.partition].append(None)
         self._log.offsets[key] = next_offset
@@ -244,13 +263,23 @@ class StepPort:
         except Exhausted:
             return []
 
-    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
+    def more(self, *, records_max: int) -> list[Record]:
+        """Now and then some, so that transactions of several chunks are tried too."""
+        if self.inner._position % 2:
+            return []
+        return self.inner.more(records_max=self._records_max)
+
+    def pack(self) -> Pile:
+        """An empty pile."""
+        return self.inner.pack()
+
+    async def commit(self, packed: Sequence[Output], next_offset: int) -> dict[str, int]:
         """The transaction; nobody knows the outcome of one that failed `late` or `after`."""
         fault = await self.turn("commit")
         if fault == "late":
-            self.late = outputs, next_offset
+            self.late = packed, next_offset
             raise TimeoutError
-        written = await self.inner.commit(outputs, next_offset)
+        written = await self.inner.commit(packed, next_offset)
         if fault == "after":
             raise ConnectionError("the answer was lost")
         return written

@@ -365,7 +365,9 @@ def test_what_rules_took_is_counted_when_it_is_committed() -> None:
         msgspec.structs.replace(PAYMENT, type="refund.failed", kind="refund", status="failed"),
     ):
         came = record(event)
-        telemetry.committed([(came, stage.decide(stage.read(came), {}))], 0.01)
+        tally = telemetry.tally()
+        tally.add([(came, stage.decide(stage.read(came), {}))])
+        tally.committed(0.01)
 
     assert counted("hookmill_route_matches", rule="count all payments") == 2
     assert counted("hookmill_route_matches", rule="count large ones") == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hookmill.kafka.store import Bookmark, Overlay, RocksStore, lock_instance
+from support.memory_log import MemoryStore
 
 MARK = Bookmark(changelog_offset=41, incarnation="i-1", next_input_offset=7)
 
@@ -151,15 +152,18 @@ def test_a_disk_that_was_full_is_written_again(folder: Path) -> None:
 
 
 def test_an_overlay_is_seen_but_changes_nothing_below() -> None:
-    """Later records of a batch see earlier ones; an aborted batch leaves no trace."""
-    found = {b"a": b"1", b"b": b"1"}
-    overlay = Overlay(found)
+    """Later records of a transaction see earlier ones; an aborted one leaves no trace."""
+    store = MemoryStore()
+    store.values = {b"a": b"1", b"b": b"1"}
+    overlay = Overlay(store)
+    overlay.look_up({b"a", b"b", b"x"})
     overlay.put([(b"a", b"2"), (b"c", b"3")])
     overlay.put([(b"c", b"4")])
+    overlay.look_up({b"a", b"c", b"x"})
 
     assert overlay.values == {b"a": b"2", b"b": b"1", b"c": b"4"}
     assert overlay.changes == {b"a": b"2", b"c": b"4"}
-    assert found == {b"a": b"1", b"b": b"1"}
+    assert store.values == {b"a": b"1", b"b": b"1"}
 
 
 HOLD = """

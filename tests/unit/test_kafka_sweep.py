@@ -27,7 +27,7 @@ class Quiet:
     """A watcher that listens to nothing."""
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *args, **named: None
+        return lambda *args, **named: self
 
 
 async def works_off(log: MemoryLog, store: MemoryStore, stage: Any) -> None:

@@ -131,7 +131,7 @@ async def commit(producer: TransactionalProducer, *, records: int = 1) -> dict[s
     """One transaction of so many records, and an offset."""
     outputs = [Output("out", b"key", b"v" * 100) for _ in range(records)]
     return await producer.commit(
-        outputs, 0, lambda topic: f"ns-{topic}", group="group", offsets={INPUT: 5}
+        producer.pack(outputs), 0, lambda topic: f"ns-{topic}", group="group", offsets={INPUT: 5}
     )
 
 

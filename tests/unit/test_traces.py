@@ -158,7 +158,7 @@ def test_a_delivery_that_is_not_sampled_carries_nothing() -> None:
 def test_a_stage_puts_its_own_span_in_the_place_of_the_one_before(seen: Seen) -> None:
     """From receipt to commit; the state is as it was."""
     stage, source = seen.tracer.stage("dedup"), record()
-    [(_, outcome)] = stage.begin([(source, forward(source))], 1_700_000_000_000_000)
+    [(_, outcome)] = stage.carrying([(source, forward(source))], 1_700_000_000_000_000)
     assert seen.spans == ()
     stage.end()
     [span] = seen.spans
@@ -179,8 +179,11 @@ def test_a_stage_puts_its_own_span_in_the_place_of_the_one_before(seen: Seen) ->
 def test_what_was_not_committed_is_no_span(seen: Seen) -> None:
     """A new try takes the place of the one that failed."""
     stage, source = seen.tracer.stage("dedup"), record()
-    stage.begin([(source, forward(source))] * 2, 1)
-    stage.begin([(source, Drop("duplicate")), (source, DeadLetter("no_identity"))], 1)
+    stage.begin()
+    stage.carrying([(source, forward(source))] * 2, 1)
+    stage.begin()
+    for outcome in (Drop("duplicate"), DeadLetter("no_identity")):
+        stage.carrying([(source, outcome)], 1)
     stage.end()
     stage.end()
 
@@ -195,7 +198,7 @@ def test_a_record_that_is_not_traced_goes_on_as_it_is(seen: Seen, carried: str |
     """The very same outcome, and no span."""
     stage, source = seen.tracer.stage("dedup"), record(carried)
     outcome = forward(source)
-    [(_, after)] = stage.begin([(source, outcome)], 1)
+    [(_, after)] = stage.carrying([(source, outcome)], 1)
     stage.end()
 
     assert after is outcome

@@ -15,10 +15,9 @@ from hookmill.core.outcome import DeadLetter, Forward, Outcome
 from hookmill.core.record import Output, Record
 from hookmill.stages import headers
 from hookmill.stages.dedup import Duplicate
+from hookmill.stages.normalize import Unrecognized
 from hookmill.telemetry import catalog
 from support.receivers import event
-
-UNRECOGNIZED = ("ce_type", b"hookmill.other.unrecognized")
 
 
 class Shown:
@@ -68,7 +67,10 @@ def forward(*extra: tuple[str, bytes]) -> Forward:
 
 def committed(stage: str, outcomes: Iterable[Outcome], **more: str) -> None:
     """A transaction with these outcomes."""
-    StageTelemetry(stage, 0).committed([(record(**more), each) for each in outcomes], 0.2)
+    tally = StageTelemetry(stage, 0).tally()
+    for each in outcomes:  # a transaction is told of chunk after chunk
+        tally.add([(record(**more), each)])
+    tally.committed(0.2)
 
 
 def test_a_transaction_is_counted_with_everything_in_it(shown: Shown) -> None:
@@ -99,8 +101,9 @@ def test_how_late_duplicates_come_is_shown_by_endpoint(shown: Shown) -> None:
 
 def test_an_unrecognized_event_is_counted_by_the_providers_own_word(shown: Shown) -> None:
     """Only those; and an event without a word of its own is counted too."""
-    committed("normalize", [forward(UNRECOGNIZED), forward()], **{headers.EVENT_TYPE: "loan.paid"})
-    committed("normalize", [forward(UNRECOGNIZED)])
+    unknown = Unrecognized(forward().outputs)
+    committed("normalize", [unknown, forward()], **{headers.EVENT_TYPE: "loan.paid"})
+    committed("normalize", [unknown])
 
     assert shown.more("unrecognized_events_total", provider="yoco", type="loan.paid") == 1
     assert shown.more("unrecognized_events_total", provider="yoco", type="-") == 1

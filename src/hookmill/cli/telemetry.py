@@ -16,6 +16,7 @@ from hookmill.core.record import Record
 from hookmill.core.times import rfc3339_epoch_us
 from hookmill.stages import headers
 from hookmill.stages.dedup import Duplicate
+from hookmill.stages.normalize import Unrecognized
 from hookmill.stages.route import Routed
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
@@ -29,7 +30,6 @@ PROGRESS_SECS = 2.0
 TYPES_MAX = 50
 """How many types of unrecognized events are labels; a provider's words are not ours to bound."""
 TYPE_CHARS_MAX = 64
-_UNRECOGNIZED = ("ce_type", b"hookmill.other.unrecognized")
 
 
 class StageTelemetry:
@@ -48,42 +48,28 @@ class StageTelemetry:
         self._left = catalog.RESTORE_LEFT.labels(stage, str(partition))
         self._told_at_secs = time.monotonic()
 
-    def committed(self, decided: Sequence[tuple[Record, Outcome]], seconds: float) -> None:
-        """A transaction with these outcomes took that long."""
+    def tally(self) -> "StageTally":
+        """A transaction begins."""
+        return StageTally(self)
+
+    def committed(self, tally: "StageTally", seconds: float) -> None:
+        """A transaction of these took that long."""
         if self._traces is not None:
             self._traces.end()
         self._committed.inc()
         self._seconds.observe(seconds)
-        self._batch.observe(len(decided))
-        forwarded = 0
-        dropped: dict[str, list[int]] = defaultdict(list)
-        kinds, rules, unmatched = Counter[str](), Counter[str](), Counter[str]()
-        unrecognized: dict[tuple[str, str], list[Record]] = defaultdict(list)
-        for record, outcome in decided:
-            match outcome:
-                case Forward():
-                    forwarded += 1
-                    if isinstance(outcome, Routed):
-                        kinds[outcome.kind] += 1
-                        for rule in outcome.rules:
-                            rules[rule] += 1
-                        if not outcome.rules:
-                            unmatched[outcome.kind] += 1
-                    elif self._stage == "normalize" and _UNRECOGNIZED in outcome.outputs[0].headers:
-                        unrecognized[_provider_and_type(record)].append(record)
-                case Duplicate():
-                    dropped[outcome.endpoint].append(outcome.age_ms)
-                case DeadLetter():
-                    self._set_aside(record, outcome)
-        self._forwarded.inc(forwarded)
-        self._count_dropped(dropped)
-        for kind, count in kinds.items():
+        self._batch.observe(tally.records)
+        self._forwarded.inc(tally.forwarded)
+        self._count_dropped(tally.dropped)
+        for record, outcome in tally.set_aside:
+            self._set_aside(record, outcome)
+        for kind, count in tally.kinds.items():
             catalog.ROUTED.labels(kind).inc(count)
-        for (provider, its_type), records in unrecognized.items():
-            self._note_unrecognized(provider, its_type, records)
-        for rule, count in rules.items():
+        for (provider, its_type), (record, count) in tally.unrecognized.items():
+            self._note_unrecognized(provider, its_type, record, count)
+        for rule, count in tally.rules.items():
             catalog.ROUTE_MATCHES.labels(rule).inc(count)
-        for kind, count in unmatched.items():
+        for kind, count in tally.unmatched.items():
             catalog.ROUTE_UNMATCHED.labels(kind).inc(count)
 
     def not_committed(self) -> None:
@@ -135,16 +121,59 @@ class StageTelemetry:
             offset=record.offset,
         )
 
-    def _note_unrecognized(self, provider: str, its_type: str, records: Sequence[Record]) -> None:
+    def _note_unrecognized(self, provider: str, its_type: str, record: Record, count: int) -> None:
         """One line a transaction and type: a provider's new event may be most of what comes."""
-        catalog.UNRECOGNIZED.labels(provider, bounded_type(its_type)).inc(len(records))
+        catalog.UNRECOGNIZED.labels(provider, bounded_type(its_type)).inc(count)
         say(
             "event_unrecognized",
             provider=provider,
             type=its_type[:TYPE_CHARS_MAX],
-            **headers.ids(records[0]),
-            events=len(records),
+            **headers.ids(record),
+            events=count,
         )
+
+
+class StageTally:
+    """What is in one transaction, as numbers: of the records only those are kept that a log line
+    will name."""
+
+    def __init__(self, telemetry: StageTelemetry) -> None:
+        self._telemetry = telemetry
+        self.records = self.forwarded = 0
+        self.dropped: dict[str, list[int]] = defaultdict(list)
+        self.set_aside: list[tuple[Record, DeadLetter]] = []
+        self.kinds, self.rules, self.unmatched = Counter[str](), Counter[str](), Counter[str]()
+        self.unrecognized: dict[tuple[str, str], tuple[Record, int]] = {}
+
+    def add(self, decided: Sequence[tuple[Record, Outcome]]) -> None:
+        """These are in it."""
+        self.records += len(decided)
+        for record, outcome in decided:
+            match outcome:
+                case Forward():
+                    self.forwarded += 1
+                    self._add_forwarded(record, outcome)
+                case Duplicate():
+                    self.dropped[outcome.endpoint].append(outcome.age_ms)
+                case DeadLetter():
+                    self.set_aside.append((record, outcome))
+
+    def committed(self, seconds: float) -> None:
+        """Its commit took that long: now it counts."""
+        self._telemetry.committed(self, seconds)
+
+    def _add_forwarded(self, record: Record, outcome: Forward) -> None:
+        match outcome:
+            case Routed():
+                self.kinds[outcome.kind] += 1
+                for rule in outcome.rules:
+                    self.rules[rule] += 1
+                if not outcome.rules:
+                    self.unmatched[outcome.kind] += 1
+            case Unrecognized():
+                key = _provider_and_type(record)
+                first, count = self.unrecognized.get(key, (record, 0))
+                self.unrecognized[key] = first, count + 1
 
 
 def _provider_and_type(record: Record) -> tuple[str, str]:

@@ -66,7 +66,8 @@ class KafkaDesk(Desk):
         """One transaction."""
         assert self._producer is not None
         try:
-            await self._producer.commit(outputs, partition, self._names.topic)
+            packed = self._producer.pack(outputs)
+            await self._producer.commit(packed, partition, self._names.topic)
         except ProducerFenced as error:
             raise Fenced from error
 

@@ -4,7 +4,8 @@ aiokafka asks a broker for more only when nothing that it fetched lies unread. W
 each partition, one that is inside a transaction held up all others, and a worker that came back
 found what had come before its transaction, never what had come during it: a stage took a whole
 transaction longer than it had to. One task draws for all, so that an arrival wakes one task, not
-one for each partition.
+one for each partition. What is drawn waits as the bytes that came; records are made of them when
+they are taken.
 
 A fetch costs the same for one record as for many, so one follows another only after a moment's
 rest. The rest lies before the question, never between an answer and its being drawn: what is
@@ -18,12 +19,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import FetchResult
 
 from hookmill.core.record import Record
-from hookmill.kafka.records import as_ours, from_consumer
+from hookmill.kafka.records import Fetched
 
-HELD_RECORDS_MAX = 2_000
-HELD_BYTES_MAX = 8 * 1024 * 1024
+HELD_BYTES_MAX = 4 * 1024 * 1024
+"""No more is drawn of a partition of which so much waits."""
 REST_SECS = 0.01
 """From the answer of a broker to the next question to it. An idle consumer has a question waiting
 there, so what comes to it is drawn at once."""
@@ -33,22 +35,20 @@ class _Place:
     """What has come of one partition and was not taken yet; an error comes after the records."""
 
     def __init__(self) -> None:
-        self.records: deque[Record] = deque()
+        self.fetched: deque[Fetched] = deque()
         self.size_bytes = 0
         self.error: Exception | None = None
         self.came = asyncio.Event()
 
     @property
-    def room(self) -> int:
-        """How many records more it takes."""
-        if self.error is not None or self.size_bytes >= HELD_BYTES_MAX:
-            return 0
-        return HELD_RECORDS_MAX - len(self.records)
+    def has_room(self) -> bool:
+        """Whether it takes more."""
+        return self.error is None and self.size_bytes < HELD_BYTES_MAX
 
-    def put(self, records: list[Record]) -> None:
-        """Hold these."""
-        self.records.extend(records)
-        self.size_bytes += sum(map(_size, records))
+    def put(self, fetched: Fetched) -> None:
+        """Hold this."""
+        self.fetched.append(fetched)
+        self.size_bytes += fetched.size_bytes
         self.came.set()
 
     def fail(self, error: Exception) -> None:
@@ -57,15 +57,21 @@ class _Place:
         self.came.set()
 
     def take(self, records_max: int) -> list[Record]:
-        """The oldest records; raises the error where there are none before it."""
-        if not self.records and self.error is not None:
-            error, self.error = self.error, None
-            raise error
-        taken = [self.records.popleft() for _ in range(min(records_max, len(self.records)))]
-        self.size_bytes -= sum(map(_size, taken))
-        if not self.records and self.error is None:
+        """The oldest records."""
+        taken: list[Record] = []
+        while self.fetched and len(taken) < records_max:
+            taken += self.fetched[0].take(records_max - len(taken))
+            if len(taken) < records_max:
+                self.size_bytes -= self.fetched.popleft().size_bytes
+        if not self.fetched and self.error is None:
             self.came.clear()
         return taken
+
+    def check(self) -> None:
+        """Raise the error, once."""
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
 
 
 class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
@@ -103,14 +109,24 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_secs):
                     await place.came.wait()
-        was_full = place.room <= 0
-        taken = place.take(records_max)
-        if was_full:
-            self._room.set()
+        with self._subscription.fetch_context():  # a member that polls nothing would be thrown out
+            taken = self.take_now(partition, records_max)
         if taken:
             return taken
-        # the group's own errors come this way, whether or not there are records
-        return await self._unpack(partition, records_max)
+        place.check()
+        self._coordinator.check_errors()
+        return []
+
+    def take_now(self, partition: TopicPartition, records_max: int) -> list[Record]:
+        """The next records, as far as they have come."""
+        place = self._places.get(partition)
+        if place is None:
+            return []
+        was_full = not place.has_room
+        taken = place.take(records_max)
+        if was_full and place.has_room:
+            self._room.set()
+        return taken
 
     async def stop(self) -> None:
         """Leave the group."""
@@ -134,33 +150,31 @@ class Inbox(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             if error is not None:
                 for place in self._places.values():
                     place.fail(error)
-            for partition, place in list(self._places.items()):
-                if place.room > 0 and partition in self._fetcher._records:
-                    await self._draw_one(partition, place)
+            for partition, place in self._places.items():
+                if place.has_room and partition in self._fetcher._records:
+                    self._draw_one(partition, place)
 
     def _holds_some(self) -> bool:
         """Whether something has come that may be drawn."""
         return any(
-            place.room > 0 and partition in self._fetcher._records
+            place.has_room and partition in self._fetcher._records
             for partition, place in self._places.items()
         )
 
-    async def _draw_one(self, partition: TopicPartition, place: _Place) -> None:
+    def _draw_one(self, partition: TopicPartition, place: _Place) -> None:
+        """As the client's `getmany`, but nothing is unpacked."""
+        found = self._fetcher._records.pop(partition)
+        self._fetcher._notify(self._fetcher._wait_consume_future)
         try:
-            records = await self._unpack(partition, place.room)
+            if not isinstance(found, FetchResult):
+                found.check_raise()
+            elif found.check_assignment(partition):
+                fetched = Fetched(found._partition_records)
+                found._assignment.state_value(partition).consumed_to(fetched.next_offset)
+                if not fetched.is_empty:
+                    place.put(fetched)
         except Exception as error:
             place.fail(error)
-        else:
-            if records:
-                place.put(records)
-
-    async def _unpack(self, partition: TopicPartition, records_max: int) -> list[Record]:
-        as_ours(self._fetcher._records.get(partition))
-        found = await self.getmany(partition, max_records=records_max)
-        records: list[Record] = found.get(partition, [])
-        if records and not isinstance(records[0], Record):  # fetched anew: a rebalance came between
-            return [from_consumer(each) for each in records]
-        return records
 
 
 Ask = Callable[[Any, int, Any], Coroutine[Any, Any, bool]]
@@ -184,7 +198,3 @@ def rested(ask: Ask) -> Ask:
             rested_at[node_id] = clock() + REST_SECS
 
     return asked
-
-
-def _size(record: Record) -> int:
-    return len(record.key) + len(record.value)

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from hookmill.core.record import Output, Record
+from hookmill.core.record import Record
 from hookmill.kafka.changelog import Entry
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
 from hookmill.kafka.inbox import Inbox
+from hookmill.kafka.packing import Packed
 from hookmill.kafka.producing import BATCH_BYTES_MAX
 from hookmill.kafka.transaction import TransactionalProducer
 from hookmill.pipeline import Names, Stage
@@ -104,6 +105,11 @@ class Owner:
             async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
                 await consumer.stop()
 
+    def pack(self) -> Packed:
+        """Where the outputs of the next transaction are put as they come."""
+        assert self._producer is not None
+        return self._producer.pack()
+
     async def close(self) -> None:
         """Let go of the producer; the next fence settles what it left open."""
         producer, self._producer = self._producer, None
@@ -132,11 +138,11 @@ class Owner:
             )
 
     async def _commit(
-        self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, int]
+        self, packed: Packed, offsets: Mapping[TopicPartition, int]
     ) -> dict[str, int]:
         assert self._producer is not None
         return await self._producer.commit(
-            outputs, self.partition, self._names.topic, group=self._group, offsets=offsets
+            packed, self.partition, self._names.topic, group=self._group, offsets=offsets
         )
 
     async def _position(self, consumer: AIOKafkaConsumer) -> int:
@@ -185,6 +191,10 @@ class KafkaPort(Owner):
         """The next records; empty when none came in time."""
         return await self._take(records_max=records_max, timeout_secs=timeout_secs)
 
-    async def commit(self, outputs: Sequence[Output], next_offset: int) -> dict[str, int]:
-        """The outputs and the group's offset in one transaction."""
-        return await self._commit(outputs, {self._input: next_offset})
+    def more(self, *, records_max: int) -> list[Record]:
+        """The records behind those, as far as they have come."""
+        return self._consumer.take_now(self._input, records_max)
+
+    async def commit(self, packed: Packed, next_offset: int) -> dict[str, int]:
+        """What was packed and the group's offset in one transaction."""
+        return await self._commit(packed, {self._input: next_offset})

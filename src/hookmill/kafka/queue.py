@@ -133,10 +133,10 @@ class KafkaQueue(Owner):
         kept = [*changes, *((POSITION + topic.encode(), str(offset).encode())
                             for topic, offset in positions.items())]  # fmt: skip
         moved = {self._at(topic): offset for topic, offset in offsets.items()}
-        written = await self._commit(
-            [*outputs, *self._state.records(kept, next_offset)],
-            moved or {self._input: next_offset},
-        )
+        packed = self.pack()
+        packed.add(outputs)
+        packed.add(self._state.records(kept, next_offset))
+        written = await self._commit(packed, moved or {self._input: next_offset})
         self._state.write(kept, written[self._state.topic], next_offset)
         self.position = next_offset
         self._something_waits |= any(topic in self._retry_at for topic in written)

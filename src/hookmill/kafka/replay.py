@@ -117,8 +117,9 @@ class Replay:
     ) -> None:
         assert self._producer is not None
         await self._producer.commit(
-            outputs, at.partition, self._names.topic, group=self.group, offsets={at: position}
-        )
+            self._producer.pack(outputs), at.partition, self._names.topic,
+            group=self.group, offsets={at: position},
+        )  # fmt: skip
         self.sent += len(outputs)
         self._watcher.settled(len(outputs))
 

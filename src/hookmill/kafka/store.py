@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -193,14 +193,20 @@ def lock_instance(root: Path, group: str, name: str | None) -> InstanceLock:
 
 
 class Overlay:
-    """What a batch has changed so far, over the store: thrown away unless it is committed."""
+    """What a transaction has changed so far, over the store: thrown away unless it is committed."""
 
-    def __init__(self, found: Mapping[bytes, bytes]) -> None:
-        self.values = dict(found)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.values: dict[bytes, bytes] = {}
         self.changes: dict[bytes, bytes] = {}
 
+    def look_up(self, keys: set[bytes]) -> None:
+        """Have the values of these keys, as far as they have one."""
+        if wanted := keys - self.values.keys():
+            self.values |= self._store.get_many(wanted)
+
     def put(self, changes: Iterable[tuple[bytes, bytes]]) -> None:
-        """Let later records of the batch see these changes."""
+        """Let later records of the transaction see these changes."""
         for key, value in changes:
             self.values[key] = value
             self.changes[key] = value

@@ -12,8 +12,8 @@ doubt: what a broker or coordinator may just not be ready for is sent again as i
 
 import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -29,13 +29,13 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     for_code,
 )
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from hookmill.core.errors import UnsafeCluster
 from hookmill.core.record import Output
 from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
-from hookmill.kafka.producing import BATCH_BYTES_MAX, STOP_TIMEOUT_SECS, fill
+from hookmill.kafka.packing import Packed
+from hookmill.kafka.producing import BATCH_BYTES_MAX, STOP_TIMEOUT_SECS
 from hookmill.kafka.requests import VersionsRequest, finalized_features
 from hookmill.kafka.transaction_requests import Commit, TransactionalOffsets, TransactionalProduce
 
@@ -98,16 +98,23 @@ class TransactionalProducer:
         self._producer = (answer.producer_id, answer.producer_epoch)
         self._in_doubt = False
 
+    def pack(self, outputs: Iterable[Output] = ()) -> Packed:
+        """The next transaction's outputs: these, and what is added to it."""
+        packed = Packed(self._producer, batch_bytes_max=self._batch_bytes_max)
+        packed.add(outputs)
+        return packed
+
     async def commit(
         self,
-        outputs: Sequence[Output],
+        packed: Packed,
         partition: int,
         name: Callable[[str], str],
         *,
         group: str = "",
         offsets: Mapping[TopicPartition, int] = {},
     ) -> dict[str, int]:
-        """Write the outputs to that partition of their topics and the group's offsets, or nothing.
+        """Write what was packed since the commit before to that partition of its topics, and the
+        group's offsets, or nothing.
 
         `name` maps a topic of ours to its name in the cluster. Returns, by topic, the offset of the
         last record written. Raises ProducerFenced where another has the id now, KafkaError and
@@ -117,7 +124,7 @@ class TransactionalProducer:
             raise IllegalOperation("a producer in doubt commits nothing: fence first")
         self._in_doubt = True
         async with asyncio.timeout(COMMIT_TIMEOUT_SECS):
-            written = await self._write(outputs, partition, name)
+            written = await self._write(packed, partition, name)
             if offsets:
                 request = TransactionalOffsets(
                     self._id, self._producer, group, list(offsets.items())
@@ -150,35 +157,21 @@ class TransactionalProducer:
         self._producer = (answer.producer_id, answer.producer_epoch)
 
     async def _write(
-        self, outputs: Sequence[Output], partition: int, name: Callable[[str], str]
+        self, packed: Packed, partition: int, name: Callable[[str], str]
     ) -> dict[str, int]:
         """Batch after batch of each topic, those of all topics together."""
-        left: dict[str, list[Output]] = defaultdict(list)
-        for output in outputs:
-            left[output.topic].append(output)
-        at = {topic: TopicPartition(name(topic), partition) for topic in left}
-        sent, last = dict.fromkeys(left, 0), dict.fromkeys(left, -1)
+        left = {
+            topic: (TopicPartition(name(topic), partition), deque(batches))
+            for topic, batches in packed.batches()
+        }
+        last = dict.fromkeys(left, -1)
         while left:
-            batches, ends = {}, {}
-            for topic, its in left.items():
-                batches[at[topic]], ends[topic] = self._batch(its, sent[topic])
-            begins = await self._produce(batches)
-            for topic, end in ends.items():
-                last[topic] = begins[at[topic]] + end - sent[topic] - 1
-                sent[topic] = end
-                if end == len(left[topic]):
+            begins = await self._produce({at: batches[0].data for at, batches in left.values()})
+            for topic, (at, batches) in list(left.items()):
+                last[topic] = begins[at] + batches.popleft().count - 1
+                if not batches:
                     del left[topic]
         return last
-
-    def _batch(self, outputs: Sequence[Output], begin: int) -> tuple[bytes, int]:
-        """A batch of them from `begin` on, as many as it takes, and the first that is left out.
-
-        Sequence numbers begin at 0 with each epoch, so they are the places in the transaction.
-        """
-        batch = BatchBuilder(self._batch_bytes_max, 0, is_transactional=1)
-        end = fill(batch, outputs, begin)
-        batch._set_producer_state(*self._producer, begin)
-        return bytes(batch._build()), end
 
     async def _produce(self, batches: Mapping[TopicPartition, bytes]) -> dict[TopicPartition, int]:
         """The offset at which each batch begins, once it is on every in-sync replica.

@@ -38,6 +38,10 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     unusable: DeadLetter | None = None
 
 
+class Unrecognized(Forward, frozen=True):
+    """An event of a type that the pack does not know, forwarded all the same."""
+
+
 def mode_of(draft: Draft, endpoint: Endpoint) -> str:
     """The provider's word for live or test, else the endpoint's, else `unknown`.
 
@@ -94,7 +98,8 @@ class Normalize:
             (key, encode_state(each.state))
             for key, each in zip(task.state_keys, merged, strict=True)
         ]
-        return Forward((output,), state=tuple(kept))
+        answer = Unrecognized if event.status == "unrecognized" else Forward
+        return answer((output,), state=tuple(kept))
 
     def _event(self, task: Reading, own: Merged | None) -> Event:
         record, endpoint, draft = task.record, task.endpoint, task.draft

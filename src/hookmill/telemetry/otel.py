@@ -159,9 +159,12 @@ class _Stage:
         self._name = name
         self._begun: list[Span] = []
 
-    def begin(self, decided: Decided, received_us: int) -> Decided:
-        """Spans for the traced records among them; outputs carry the context of their span."""
+    def begin(self) -> None:
+        """What was begun before is not committed."""
         self._begun = []
+
+    def carrying(self, decided: Decided, received_us: int) -> Decided:
+        """Spans for the traced records among them; outputs carry the context of their span."""
         return [(record, self._traced(record, outcome, received_us)) for record, outcome in decided]
 
     def end(self) -> None:

@@ -27,10 +27,12 @@ Decided = Sequence[tuple[Record, Outcome]]
 class StageTraces(Protocol):
     """The spans of one stage on one partition, one a traced record: from receipt to commit."""
 
-    def begin(self, decided: Decided, received_us: int) -> Decided:
-        """Begin spans, at the batch's receipt, for what is about to be committed; what a new try
-        begins takes the place of what was begun before. Gives it back with outputs that carry the
-        context of their span."""
+    def begin(self) -> None:
+        """A transaction begins; spans of one that was not committed are forgotten."""
+
+    def carrying(self, decided: Decided, received_us: int) -> Decided:
+        """Begin spans, at the batch's receipt, for what is in the transaction. Gives it back with
+        outputs that carry the context of their span."""
 
     def end(self) -> None:
         """It is committed."""
