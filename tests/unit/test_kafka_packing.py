@@ -18,7 +18,7 @@ def unpacked(pack: Packed) -> dict[str, list[tuple[int, list[Output]]]]:
     found: dict[str, list[tuple[int, list[Output]]]] = {}
     for topic, batches in pack.batches():
         for each in batches:
-            batch = MemoryRecords(each.data).next_batch()
+            batch = MemoryRecords(bytes(each.data)).next_batch()
             assert batch is not None
             assert batch.validate_crc()
             assert (batch.producer_id, batch.producer_epoch) == PRODUCER

@@ -11,12 +11,14 @@ from aiokafka.errors import (
     ProducerFenced,
     TopicAuthorizationFailedError,
 )
+from aiokafka.protocol.struct import Struct
 
 from hookmill.core.errors import UnsafeCluster
 from hookmill.core.record import Output
 from hookmill.kafka import transaction
 from hookmill.kafka.client import Connection
 from hookmill.kafka.transaction import TransactionalProducer
+from hookmill.kafka.transaction_requests import TransactionalProduce
 
 LEADER, COORDINATOR = 1, 2
 INPUT = TopicPartition("ns-in", 0)
@@ -102,7 +104,7 @@ class Cluster:
     def batches(self) -> list[bytes]:
         """Every batch that was sent, in order."""
         return [
-            batch
+            bytes(batch)
             for kind, _, request in self.asked
             if kind == "TransactionalProduce"
             for batch in request._batches.values()
@@ -250,3 +252,12 @@ async def test_a_cluster_without_these_transactions_is_refused(cluster: Cluster)
     cluster.level = 1
     with pytest.raises(UnsafeCluster, match=r"upgrade --feature transaction.version=2"):
         await started(cluster)
+
+
+def test_a_produce_request_is_encoded_as_its_schema_says() -> None:
+    """In one go; of any length, of several topics, of none."""
+    at = [TopicPartition("a", 1), TopicPartition("topic", 0)]
+    for batches in ({}, {at[0]: bytearray()}, {at[0]: bytearray(300), at[1]: bytearray(20_000)}):
+        request = TransactionalProduce("id", batches, timeout_ms=5)
+        built = request.build(TransactionalProduce._CLASSES[0])
+        assert built.encode() == Struct.encode(built)

@@ -17,7 +17,7 @@ MAGIC, UNCOMPRESSED = 2, 0
 class Batch(msgspec.Struct, frozen=True, gc=False):
     """A batch as Kafka stores it, and how many records are in it."""
 
-    data: bytes
+    data: bytearray
     count: int
 
 
@@ -70,7 +70,7 @@ class _Topic:
         return self._full
 
     def _end(self) -> None:
-        self._full.append(Batch(bytes(self._builder.build()), self._count))
+        self._full.append(Batch(self._builder.build(), self._count))
         self._begin += self._count
         self._count = 0
         self._builder = self._new()

@@ -173,7 +173,9 @@ class TransactionalProducer:
                     del left[topic]
         return last
 
-    async def _produce(self, batches: Mapping[TopicPartition, bytes]) -> dict[TopicPartition, int]:
+    async def _produce(
+        self, batches: Mapping[TopicPartition, bytearray]
+    ) -> dict[TopicPartition, int]:
         """The offset at which each batch begins, once it is on every in-sync replica.
 
         One broker after the other: two that add partitions to a transaction at the same moment get
@@ -182,7 +184,7 @@ class TransactionalProducer:
         cluster = self._client.cluster
         waiting, offsets = dict(batches), {}
         while waiting:
-            by_leader: dict[int | None, dict[TopicPartition, bytes]] = defaultdict(dict)
+            by_leader: dict[int | None, dict[TopicPartition, bytearray]] = defaultdict(dict)
             for at, records in waiting.items():
                 if cluster.partitions_for_topic(at.topic) is None:
                     await self._client.add_topic(at.topic)
@@ -202,7 +204,7 @@ class TransactionalProducer:
         return offsets
 
     async def _sent(
-        self, leader: int | None, batches: Mapping[TopicPartition, bytes]
+        self, leader: int | None, batches: Mapping[TopicPartition, bytearray]
     ) -> list[tuple[TopicPartition, int, int]]:
         """What the leader said of each: an error's code or 0, and the offset."""
         if leader is None or leader < 0:
