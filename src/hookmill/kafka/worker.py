@@ -182,7 +182,7 @@ class Worker:
         """Commit these and what has come behind them; returns how many records it were."""
         attempt = done = 0
         while records:
-            transaction, records, retry = self._fill(records)
+            transaction, records, retry = await self._fill(records)
             if transaction.records:
                 await to_the_end(self._commit(transaction))
                 done, attempt = done + transaction.records, 0
@@ -192,11 +192,11 @@ class Worker:
                 await self._pause(attempt)
         return done
 
-    def _fill(
+    async def _fill(
         self, records: Sequence[Record]
     ) -> tuple["_Transaction", Sequence[Record], Retry | None]:
         """Decide chunk after chunk, until a `Retry`, the transaction's size, or the end; with what
-        is left of the records."""
+        is left of the records. Other partitions, and what brokers say, have their turns between."""
         transaction = _Transaction(
             self._port.pack(), Overlay(self._state.store), self._watcher.tally()
         )
@@ -208,6 +208,7 @@ class Worker:
             records = records[len(decided) :]
             if records or transaction.records >= RECORDS_MAX:
                 return transaction, records, retry
+            await asyncio.sleep(0)
             records = self._port.more(records_max=CHUNK_RECORDS)
         return transaction, records, None
 

@@ -25,6 +25,9 @@ WRITE_RECORDS = 5_000
 SAMPLE_SECS = 0.05
 FLOOR_TOPIC = "bench-floor"
 FLOOR_SECS_MAX = 120.0
+QUIET_SECS, QUIET_SAMPLES, QUIET_SHARE = 0.5, 6, 0.05
+"""At rest is who takes less than so much of a core, so many times after one another."""
+REST_SECS_MAX = 300.0
 
 
 @dataclass(slots=True)
@@ -109,6 +112,17 @@ async def worked_off(
                 return progress
             patience.watch((done, int(usage.cpu_secs)))
             await asyncio.sleep(SAMPLE_SECS)
+
+
+async def until_quiet(running: Running, name: str) -> None:
+    """Wait until that process, which has nothing to do, does nothing. Raises TimeoutError."""
+    async with asyncio.timeout(REST_SECS_MAX):
+        quiet, before = 0, running.usage(name).cpu_secs
+        while quiet < QUIET_SAMPLES:
+            await asyncio.sleep(QUIET_SECS)
+            now = running.usage(name).cpu_secs
+            quiet = quiet + 1 if now - before < QUIET_SHARE * QUIET_SECS else 0
+            before = now
 
 
 async def came_out(ground: Bed, topic: str) -> AsyncIterator[list[Record]]:
