@@ -263,16 +263,23 @@ async def test_an_output_that_no_topic_takes_is_set_aside(engine: Engine) -> Non
     assert await engine.unique() == ["a"]
 
 
-async def test_large_batches_are_split_into_several_transactions(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A transaction holds at most so many bytes; nothing is lost at the seams."""
-    monkeypatch.setattr("hookmill.kafka.worker.BYTES_MAX", 500)
+async def each_once_of_twenty_pairs(engine: Engine) -> Silent:
+    """Twenty events come twice; whatever the size of a transaction each goes on once, in order."""
     names = [f"e{number}" for number in range(20)]
     await engine.feed(*names, *names)
     watcher = await engine.run()
 
     assert await engine.unique() == names
+    return watcher
+
+
+async def test_large_batches_are_split_into_several_transactions(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction holds at most so many bytes; nothing is lost at the seams."""
+    monkeypatch.setattr("hookmill.kafka.worker.BYTES_MAX", 500)
+    watcher = await each_once_of_twenty_pairs(engine)
+
     assert watcher.told.count(("committed", None)) > 2
 
 
@@ -281,11 +288,8 @@ async def test_what_has_come_goes_out_in_few_transactions(
 ) -> None:
     """However few records are decided at a time: those of one transaction see each other."""
     monkeypatch.setattr("hookmill.kafka.worker.CHUNK_RECORDS", 3)
-    names = [f"e{number}" for number in range(20)]
-    await engine.feed(*names, *names)
-    watcher = await engine.run()
+    watcher = await each_once_of_twenty_pairs(engine)
 
-    assert await engine.unique() == names
     assert watcher.told.count(("Duplicate", 20)) == 1
     assert watcher.told.count(("committed", None)) < 10
 

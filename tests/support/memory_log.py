@@ -112,11 +112,9 @@ class MemoryPort:
 
     async def fetch(self, *, records_max: int, timeout_secs: float) -> list[Record]:
         """What is there; Exhausted when nothing is left, so that tests end."""
-        log = self._log.topics[self._spec.reads, self.partition]
-        found = [each for each in log[self._position :] if each is not None][:records_max]
+        found = self.more(records_max=records_max)
         if not found:
             raise Exhausted
-        self._position = found[-1].offset + 1
         return found
 
     def more(self, *, records_max: int) -> list[Record]:

@@ -13,7 +13,7 @@ from hookmill.core.outcome import DeadLetter, Forward
 from hookmill.core.record import Record
 from hookmill.core.resource import decode_state
 from hookmill.providers.endpoint import Endpoint, build
-from hookmill.stages.normalize import Normalize
+from hookmill.stages.normalize import Normalize, Unrecognized
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 BODY = (FIXTURES / "yoco" / "payment_succeeded.json").read_bytes()
@@ -238,6 +238,18 @@ def test_an_unknown_event_is_kept_as_unrecognized() -> None:
     assert (event.type, event.kind) == ("other.unrecognized", "other")
     assert (event.resource, event.amount, event.late) == (None, None, False)
     assert run.store == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known"), [("unknown_type", False), ("payment_succeeded", True)]
+)
+def test_an_answer_says_whether_its_event_is_known(name: str, is_known: bool) -> None:
+    """What is counted as unrecognized is told by it."""
+    body = (FIXTURES / "yoco" / f"{name}.json").read_bytes()
+    outcome = STAGE.decide(STAGE.read(record(body)), {})
+
+    assert isinstance(outcome, Forward)
+    assert isinstance(outcome, Unrecognized) is not is_known
 
 
 def test_a_body_that_cannot_be_parsed_is_set_aside() -> None:

@@ -5,13 +5,13 @@ import math
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from hookmill.config.options import Endpoint
 from hookmill.core.event import Event
-from hookmill.core.outcome import DeadLetter, Forward, Outcome
+from hookmill.core.outcome import DeadLetter, Forward
 from hookmill.core.record import Record
 from hookmill.core.times import rfc3339_epoch_us
 from hookmill.stages import headers
@@ -20,7 +20,7 @@ from hookmill.stages.normalize import Unrecognized
 from hookmill.stages.route import Routed
 from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
-from hookmill.telemetry.traces import StageTraces
+from hookmill.telemetry.traces import Decided, StageTraces
 
 REASONS_MAX = 50
 """How many reasons of a handler are labels; a handler's words are not ours to bound."""
@@ -145,7 +145,7 @@ class StageTally:
         self.kinds, self.rules, self.unmatched = Counter[str](), Counter[str](), Counter[str]()
         self.unrecognized: dict[tuple[str, str], tuple[Record, int]] = {}
 
-    def add(self, decided: Sequence[tuple[Record, Outcome]]) -> None:
+    def add(self, decided: Decided) -> None:
         """These are in it."""
         self.records += len(decided)
         for record, outcome in decided:

@@ -62,7 +62,8 @@ class _Topic:
         headers = list(output.headers)  # the compiled builder takes no tuple
         if self._builder.append(self._count, None, output.key, output.value, headers) is None:
             self._end()
-            self._builder.append(self._count, None, output.key, output.value, headers)
+            added = self._builder.append(0, None, output.key, output.value, headers)
+            assert added is not None, "an empty batch takes any record"
         self._count += 1
 
     def close(self) -> list[Batch]:

@@ -43,14 +43,14 @@ async def _write_topic(
     last_offset, sent = -1, 0
     while sent < len(outputs):
         batch, begin = producer.create_batch(), sent
-        sent = fill(batch, outputs, begin)
+        sent = _fill(batch, outputs, begin)
         future = await producer.send_batch(batch, topic, partition=partition)
         metadata = await future
         last_offset = metadata.offset + (sent - begin) - 1
     return last_offset
 
 
-def fill(batch: Any, outputs: Sequence[Output], begin: int) -> int:
+def _fill(batch: Any, outputs: Sequence[Output], begin: int) -> int:
     """Put them into the batch from `begin` on until it is full; returns the first left out."""
     append = batch.append
     for index in range(begin, len(outputs)):

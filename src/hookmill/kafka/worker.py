@@ -20,7 +20,7 @@ from hookmill.kafka.store import Overlay, Store
 from hookmill.pipeline import Stage as Spec
 from hookmill.stages.failed import dead_letter
 from hookmill.stages.stage import Stage
-from hookmill.telemetry.traces import StageTraces
+from hookmill.telemetry.traces import Decided, StageTraces
 
 RECORDS_MAX = 2_000
 """Of a transaction, about."""
@@ -82,9 +82,6 @@ class Port(changelog.Source, Protocol[P]):
         """Let go of the producer."""
 
 
-Decided = Sequence[tuple[Record, Outcome]]
-
-
 class Tally(Protocol):
     """What is told of one transaction; nothing of it counts unless it is committed."""
 
@@ -115,6 +112,18 @@ Pause = Callable[[int], Awaitable[None]]
 """Waits before the n-th attempt in a row, longer each time."""
 Rest = Callable[[int, float], float]
 """How many seconds to rest after a batch of so many records that took so long."""
+
+
+class _Transaction:
+    """One that fills: what it writes is packed, what it changes lies over the store."""
+
+    def __init__(self, outputs: Outputs, overlay: Overlay, tally: Tally) -> None:
+        self.outputs = outputs
+        self.overlay = overlay
+        self.tally = tally
+        self.records = 0
+        self.size_bytes = 0
+        self.last: Record | None = None
 
 
 class Worker:
@@ -194,7 +203,7 @@ class Worker:
 
     async def _fill(
         self, records: Sequence[Record]
-    ) -> tuple["_Transaction", Sequence[Record], Retry | None]:
+    ) -> tuple[_Transaction, Sequence[Record], Retry | None]:
         """Decide chunk after chunk, until a `Retry`, the transaction's size, or the end; with what
         is left of the records. Other partitions, and what brokers say, have their turns between."""
         transaction = _Transaction(
@@ -213,7 +222,7 @@ class Worker:
         return transaction, records, None
 
     def _decide(
-        self, records: Sequence[Record], transaction: "_Transaction"
+        self, records: Sequence[Record], transaction: _Transaction
     ) -> tuple[list[tuple[Record, Outcome]], Retry | None]:
         """Decide in order, until a `Retry`, the transaction's size, or the end."""
         tasks = [self._read(record) for record in records]
@@ -237,7 +246,7 @@ class Worker:
             decided.append((record, outcome))
         return decided, None
 
-    def _add(self, decided: Decided, transaction: "_Transaction") -> None:
+    def _add(self, decided: Decided, transaction: _Transaction) -> None:
         """Pack what these outcomes write; nothing else of them is kept."""
         if not decided:
             return
@@ -281,7 +290,7 @@ class Worker:
             whole_bytes += size_bytes
         return outcome, whole_bytes
 
-    async def _commit(self, transaction: "_Transaction") -> None:
+    async def _commit(self, transaction: _Transaction) -> None:
         last = transaction.last
         assert last is not None
         next_offset = last.offset + 1
@@ -316,18 +325,6 @@ class Worker:
         if start is not None and start != committed:
             self._watcher.offset_from_changelog(start)
         return in_range(self._spec.reads, self._port.partition, start, begin, end)
-
-
-class _Transaction:
-    """One that fills: what it writes is packed, what it changes lies over the store."""
-
-    def __init__(self, outputs: Outputs, overlay: Overlay, tally: Tally) -> None:
-        self.outputs = outputs
-        self.overlay = overlay
-        self.tally = tally
-        self.records = 0
-        self.size_bytes = 0
-        self.last: Record | None = None
 
 
 def _defect(error: Exception) -> DeadLetter:
