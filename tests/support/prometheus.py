@@ -106,12 +106,13 @@ class Prometheus:
                 raise AssertionError(f"{parameters}: {error.read().decode()}") from None
 
     def over_time(self, expr: str, *, secs: int) -> list[Any]:
-        """The series of an expression over the last so many seconds, as a graph asks for them."""
+        """The series of an expression over the last so many seconds, as a graph draws them.
+
+        One that holds no number yet is left out: a share of nothing is NaN, and draws nothing.
+        """
         now = time.time()
-        found: list[Any] = self.get(
-            "query_range", query=expr, start=now - secs, end=now, step=1
-        )["result"]  # fmt: skip
-        return found
+        found = self.get("query_range", query=expr, start=now - secs, end=now, step=1)["result"]
+        return [each for each in found if any(value != "NaN" for _, value in each["values"])]
 
     def up(self) -> set[str]:
         """The components that it scrapes with success."""
