@@ -17,8 +17,8 @@ from hookmill.core.errors import UnsafeCluster
 from hookmill.core.record import Output
 from hookmill.kafka import transaction
 from hookmill.kafka.client import Connection
+from hookmill.kafka.produce_request import Produce
 from hookmill.kafka.transaction import TransactionalProducer
-from hookmill.kafka.transaction_requests import TransactionalProduce
 
 LEADER, COORDINATOR = 1, 2
 INPUT = TopicPartition("ns-in", 0)
@@ -90,7 +90,7 @@ class Cluster:
                 )
             case "InitProducerIdRequest":
                 return SimpleNamespace(error_code=code, producer_id=7, producer_epoch=0)
-            case "TransactionalProduce":
+            case "Produce":
                 topics = [(at.topic, [(0, code, 100)], {}) for at in request._batches]
                 return SimpleNamespace(topics=topics)
             case "TransactionalOffsets":
@@ -106,7 +106,7 @@ class Cluster:
         return [
             bytes(batch)
             for kind, _, request in self.asked
-            if kind == "TransactionalProduce"
+            if kind == "Produce"
             for batch in request._batches.values()
         ]
 
@@ -146,7 +146,7 @@ async def test_a_transaction_is_three_requests(cluster: Cluster) -> None:
     assert await commit(producer) == {"out": 100}
 
     assert [(kind, node) for kind, node, _ in cluster.asked] == [
-        ("TransactionalProduce", LEADER),
+        ("Produce", LEADER),
         ("TransactionalOffsets", COORDINATOR),
         ("Commit", COORDINATOR),
     ] * 2
@@ -179,7 +179,7 @@ async def test_what_fills_several_batches_has_one_sequence(cluster: Cluster) -> 
 @pytest.mark.parametrize(
     "answers",
     [
-        {"TransactionalProduce": [MOVED, KafkaConnectionError(), OSError(), EARLY]},
+        {"Produce": [MOVED, KafkaConnectionError(), OSError(), EARLY]},
         {"TransactionalOffsets": [NOT_COORDINATOR, KafkaConnectionError(), EARLY]},
         {"Commit": [EARLY, NOT_COORDINATOR, KafkaConnectionError()]},
         {"InitProducerIdRequest": [EARLY, NOT_COORDINATOR, KafkaConnectionError()]},
@@ -202,7 +202,7 @@ async def test_what_a_broker_is_not_ready_for_is_sent_again_as_it_was(
 
 
 @pytest.mark.parametrize("code", FENCED)
-@pytest.mark.parametrize("kind", ["TransactionalProduce", "TransactionalOffsets", "Commit"])
+@pytest.mark.parametrize("kind", ["Produce", "TransactionalOffsets", "Commit"])
 async def test_one_who_was_fenced_is_told_so(cluster: Cluster, kind: str, code: int) -> None:
     """At whatever step it finds out."""
     producer = await started(cluster)
@@ -212,7 +212,7 @@ async def test_one_who_was_fenced_is_told_so(cluster: Cluster, kind: str, code: 
         await commit(producer)
 
 
-@pytest.mark.parametrize("kind", ["TransactionalProduce", "TransactionalOffsets", "Commit"])
+@pytest.mark.parametrize("kind", ["Produce", "TransactionalOffsets", "Commit"])
 async def test_after_an_error_nothing_is_committed_any_more(cluster: Cluster, kind: str) -> None:
     """What became of the transaction only the next fence can know."""
     producer = await started(cluster)
@@ -255,9 +255,14 @@ async def test_a_cluster_without_these_transactions_is_refused(cluster: Cluster)
 
 
 def test_a_produce_request_is_encoded_as_its_schema_says() -> None:
-    """In one go; of any length, of several topics, of none."""
-    at = [TopicPartition("a", 1), TopicPartition("topic", 0)]
-    for batches in ({}, {at[0]: bytearray()}, {at[0]: bytearray(300), at[1]: bytearray(20_000)}):
-        request = TransactionalProduce("id", batches, timeout_ms=5)
-        built = request.build(TransactionalProduce._CLASSES[0])
-        assert built.encode() == Struct.encode(built)
+    """In one go; of any length, of several topics and partitions; of a transaction or of none."""
+    at = [TopicPartition("a", 1), TopicPartition("topic", 0), TopicPartition("a", 7)]
+    for batches in (
+        {},
+        {at[0]: bytearray()},
+        {at[0]: bytearray(300), at[1]: bytearray(20_000), at[2]: bytearray(9)},
+    ):
+        for transactional_id in ("id", None):
+            built = Produce(transactional_id, batches, timeout_ms=5).build(Produce._CLASSES[0])
+            assert built.encode() == Struct.encode(built)
+            assert len(built.topics) == len({each.topic for each in batches})

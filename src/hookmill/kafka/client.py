@@ -1,5 +1,6 @@
 """How every client of ours connects: servers, security, and the errors it may meet."""
 
+import asyncio
 import contextlib
 import ssl
 import time
@@ -7,7 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
-from aiokafka.errors import KafkaError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    StaleMetadata,
+)
 
 from hookmill.config.options import Kafka
 from hookmill.core.errors import KafkaUnavailable
@@ -17,6 +26,18 @@ MEMBER_HEARTBEAT_MS = 1_000
 left stand still: 3.4 s at the longest with an interval of 3 s."""
 REBALANCE_TIMEOUT_MS = 60_000
 NETWORK_TIMEOUT_SECS = 30.0
+CLOSE_TIMEOUT_SECS = 5.0
+
+UNANSWERED = (
+    KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, StaleMetadata, OSError,
+    GroupCoordinatorNotAvailableError,
+)  # fmt: skip
+"""What is raised where a broker gave no answer: nobody knows whether it did what was asked."""
+ELSEWHERE = frozenset({3, 5, 6, 7, 13, 15, 16, 19, 20, 56, 74, 75})
+"""Codes by which whoever leads now must be asked: UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE,
+NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT, NETWORK_EXCEPTION, COORDINATOR_NOT_AVAILABLE,
+NOT_COORDINATOR, NOT_ENOUGH_REPLICAS (…_AFTER_APPEND), KAFKA_STORAGE_ERROR, FENCED_LEADER_EPOCH,
+UNKNOWN_LEADER_EPOCH."""
 
 
 class Patience:
@@ -66,6 +87,13 @@ def connection(
         security["sasl_plain_username"] = options.sasl_username
         security["sasl_plain_password"] = password()
     return Connection(servers, security)
+
+
+async def close(client: AIOKafkaClient) -> None:
+    """Disconnect within a time limit, whatever state the client is in."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECS):
+            await client.close()
 
 
 @contextlib.asynccontextmanager

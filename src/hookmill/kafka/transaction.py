@@ -11,7 +11,6 @@ doubt: what a broker or coordinator may just not be ready for is sent again as i
 """
 
 import asyncio
-import contextlib
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -19,13 +18,8 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
-    GroupCoordinatorNotAvailableError,
     IllegalOperation,
-    KafkaConnectionError,
-    NodeNotReadyError,
     ProducerFenced,
-    RequestTimedOutError,
-    StaleMetadata,
     TopicAuthorizationFailedError,
     for_code,
 )
@@ -33,11 +27,12 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from hookmill.core.errors import UnsafeCluster
 from hookmill.core.record import Output
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.client import ELSEWHERE, NETWORK_TIMEOUT_SECS, UNANSWERED, Connection, close
 from hookmill.kafka.packing import Packed
-from hookmill.kafka.producing import BATCH_BYTES_MAX, STOP_TIMEOUT_SECS
+from hookmill.kafka.produce_request import Produce, produced
+from hookmill.kafka.producing import BATCH_BYTES_MAX
 from hookmill.kafka.requests import VersionsRequest, finalized_features
-from hookmill.kafka.transaction_requests import Commit, TransactionalOffsets, TransactionalProduce
+from hookmill.kafka.transaction_requests import Commit, TransactionalOffsets
 
 TRANSACTION_TIMEOUT_MS = 15_000
 COMMIT_TIMEOUT_SECS = 20.0
@@ -48,18 +43,10 @@ RENEW_SECS = 0.1
 """Before it goes elsewhere."""
 FEATURE, LEVEL = "transaction.version", 2
 
-_UNANSWERED = (
-    KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, StaleMetadata, OSError,
-    GroupCoordinatorNotAvailableError,
-)  # fmt: skip
 _FENCED = frozenset({47, 90})
 """INVALID_PRODUCER_EPOCH, PRODUCER_FENCED."""
 _EARLY = frozenset({14, 51})
 """COORDINATOR_LOAD_IN_PROGRESS, CONCURRENT_TRANSACTIONS: the same place, a moment later."""
-_ELSEWHERE = frozenset({3, 5, 6, 7, 13, 15, 16, 19, 20, 56, 74, 75})
-"""UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT,
-NETWORK_EXCEPTION, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, NOT_ENOUGH_REPLICAS (…_AFTER_APPEND),
-KAFKA_STORAGE_ERROR, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH: whoever leads now must be asked."""
 
 
 class TransactionalProducer:
@@ -137,9 +124,7 @@ class TransactionalProducer:
     async def stop(self) -> None:
         """Disconnect, within a time limit, whatever state it is in."""
         self._in_doubt = True
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(STOP_TIMEOUT_SECS):
-                await self._client.close()
+        await close(self._client)
 
     async def _check_cluster(self) -> None:
         answer = await self._client.send(self._client.get_random_node(), VersionsRequest())
@@ -209,18 +194,12 @@ class TransactionalProducer:
         """What the leader said of each: an error's code or 0, and the offset."""
         if leader is None or leader < 0:
             return []
-        request = TransactionalProduce(
-            self._id, batches, timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000)
-        )
+        request = Produce(self._id, batches, timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000))
         try:
             answer = await self._client.send(leader, request)
-        except _UNANSWERED:
+        except UNANSWERED:
             return []
-        return [
-            (TopicPartition(topic, partition), code, offset)
-            for topic, partitions, _ in answer.topics
-            for partition, code, offset, *_ in partitions
-        ]
+        return produced(answer)
 
     async def _ask(
         self, kind: Any, key: str, request: Any, codes_of: Callable[[Any], Iterable[int]]
@@ -236,7 +215,7 @@ class TransactionalProducer:
                 if kind not in self._coordinators:
                     self._coordinators[kind] = await self._client.coordinator_lookup(kind, key)
                 answer = await self._client.send(self._coordinators[kind], request)
-            except _UNANSWERED:
+            except UNANSWERED:
                 await self._client.force_metadata_update()
             else:
                 codes = {code for code in codes_of(answer) if code}
@@ -248,7 +227,7 @@ class TransactionalProducer:
         """Wait, and find out who is to be asked now, where that helps; raise what will not pass."""
         if codes & _FENCED:
             raise ProducerFenced
-        if failed := codes - _EARLY - _ELSEWHERE:
+        if failed := codes - _EARLY - ELSEWHERE:
             raise for_code(min(failed))(self._id)
         if codes and codes <= _EARLY:
             await asyncio.sleep(AGAIN_SECS)
