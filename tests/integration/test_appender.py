@@ -1,9 +1,10 @@
-"""The appender on a real broker when its producer itself is broken."""
+"""The appender on a real broker when its client itself is broken."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka.cluster import ClusterMetadata
 
 from hookmill import pipeline
 from hookmill.core.errors import NotKept
@@ -26,14 +27,15 @@ async def log(broker_servers: list[str], namespace: str) -> AsyncIterator[Broker
     await log.stop()
 
 
-async def test_a_producer_that_is_dead_for_good_is_replaced(log: BrokerLog) -> None:
-    """Its sender has ended, nothing it takes is ever sent: the door must not stay shut."""
+async def test_a_client_that_is_dead_for_good_is_replaced(log: BrokerLog) -> None:
+    """It has lost what it knew and asks nobody any more: the door must not stay shut."""
     name = log.names.topic(pipeline.RAW)
     appender = Appender(log.connection, topics=[name], partitions=1)
     await appender.connect()
-    first = appender._producer
+    first = appender._client
     assert first is not None
-    await first._sender.close()
+    await first.close()
+    first.cluster = ClusterMetadata()
     kept, refused = 0, 0
     async with asyncio.timeout(PATIENCE_SECS):
         while not kept:
@@ -47,7 +49,7 @@ async def test_a_producer_that_is_dead_for_good_is_replaced(log: BrokerLog) -> N
                     kept += 1
             await asyncio.sleep(0.01)
 
-    assert appender._producer is not first
+    assert appender._client is not first
     assert refused >= 1
     assert [record.value for record in await log.read(pipeline.RAW, 0)] == [b"v"]
     await appender.close(timeout_secs=5)

@@ -9,9 +9,9 @@ import pytest
 from hookmill.cli import carry as carry_command
 from hookmill.cli.setup import load_setup
 from hookmill.core.errors import ConfigurationError
-from hookmill.kafka.appender import partition_of
 from hookmill.kafka.carry import Place, carry, heirs
 from hookmill.kafka.changelog import MARK_KEY
+from hookmill.kafka.partitioner import partition_of
 from hookmill.pipeline import RESOURCES, SEEN, Names, Topic
 from support.brokers import BrokerLog
 

@@ -12,7 +12,7 @@ from hookmill.config import options
 from hookmill.core.errors import NotKept
 from hookmill.core.record import Output
 from hookmill.ingress.server import Keeper
-from hookmill.kafka.appender import Settled
+from hookmill.kafka.lanes import Settled
 from support.brokers import BrokerLog
 from support.front import PARTITIONS, TOPICS, Front, event, signed
 

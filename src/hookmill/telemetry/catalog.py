@@ -333,7 +333,7 @@ EVENTS: dict[str, tuple[str, str]] = {
     "kafka_connected": ("info", "the producer is connected and the topics are as they must be"),
     "kafka_unavailable": ("warning", "Kafka cannot be reached or lacks topics; trying again"),
     "breaker_opened": ("warning", "an append failed: deliveries are answered 503 at once"),
-    "producer_renewed": ("warning", "the ingress's producer failed for good and was replaced"),
+    "client_renewed": ("warning", "the ingress's client of Kafka failed for good and was replaced"),
     "breaker_closed": ("info", "Kafka takes records again"),
     "plain_http_exposed": ("warning", "a public address without TLS and without a trusted proxy"),
     "tls_reloaded": ("info", "the certificate was read again"),
