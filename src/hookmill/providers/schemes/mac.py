@@ -88,7 +88,8 @@ class StandardWebhooks(Hmac, frozen=True, kw_only=True, tag="standard-webhooks")
 
     def message(self, source: Source) -> bytes:
         """The signed bytes; a header that is empty is missing, and the time must be one."""
-        message_id, timestamp = [source.header(name) for name in self._header_names]
+        id_name, time_name = self._header_names
+        message_id, timestamp = source.header(id_name), source.header(time_name)
         if not message_id:
             raise Refused(Reason.SIGNATURE_MISSING)
         if not timestamp:

@@ -163,17 +163,37 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
 
     def _read(self, source: Source) -> list[str]:
         """The spelled signatures; leaves the header's parameters in the source."""
-        texts = self._offered(source)
-        source.params, entries = _entries(self.signature, self._plain_label, texts, source)
-        bare = [_unprefixed(self.signature, entry) for entry in entries[:CANDIDATES_MAX]]
-        return [text for text in bare if text is not None]
+        place, found = self.signature, self._offered(source)
+        if place.separator:
+            found = [entry for text in found for entry in text.split(place.separator)]
+        if place.label:
+            source.params, found = self._labelled(found, source)
+        del found[CANDIDATES_MAX:]
+        if place.prefix:
+            bare = [_unprefixed(place, entry) for entry in found]
+            found = [text for text in bare if text is not None]
+        return found
+
+    def _labelled(
+        self, entries: list[str], source: Source
+    ) -> tuple[dict[str, list[str]], list[str]]:
+        """The header's parameters, and those of them that are signatures."""
+        place, label = self.signature, self._plain_label
+        params: dict[str, list[str]] = {}
+        for entry in entries:
+            name, joint, value = entry.partition(place.joint)
+            if joint:
+                params.setdefault(name, []).append(value)
+        wanted = source.text(place.label) if label is None else label
+        return params, list(params.get(wanted or "", ()))
 
     def _verify_one(self, source: Source, delivery: Delivery, terms: Terms) -> Secret:
-        candidates = [
-            raw
-            for text in self._read(source)
-            if (raw := decoded(text, self.signature.encoding)) is not None
-        ]
+        encoding = self.signature.encoding
+        candidates = []
+        for text in self._read(source):
+            raw = decoded(text, encoding)
+            if raw is not None:
+                candidates.append(raw)
         secret = self.fitting(source, candidates, terms.secrets, delivery.received_at_us)
         self._check_time(source, delivery.received_at_us, terms)
         return secret
@@ -306,29 +326,7 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
         return msgspec.json.encode(value, enc_hook=exact_number)
 
 
-def _entries(
-    place: Place, plain_label: str | None, texts: list[str], source: Source
-) -> tuple[dict[str, list[str]], list[str]]:
-    """The labelled parameters of the header, and the signatures in it."""
-    entries = [
-        entry
-        for text in texts
-        for entry in (text.split(place.separator) if place.separator else [text])
-    ]
-    if not place.label:
-        return {}, entries
-    params: dict[str, list[str]] = {}
-    for entry in entries:
-        label, joint, value = entry.partition(place.joint)
-        if joint:
-            params.setdefault(label, []).append(value)
-    wanted = source.text(place.label) if plain_label is None else plain_label
-    return params, params.get(wanted or "", [])
-
-
 def _unprefixed(place: Place, text: str) -> str | None:
-    if not place.prefix:
-        return text
     if text.startswith(place.prefix):
         return text.removeprefix(place.prefix)
     return text if place.prefix_optional else None
