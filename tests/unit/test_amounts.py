@@ -10,7 +10,7 @@ from hookmill.core.money import Money
 from hookmill.core.parse import Number
 from hookmill.providers.amounts import exponent_of, money
 from hookmill.providers.declaration import Shape
-from hookmill.providers.declared import exponent_in
+from hookmill.providers.facts import exponent_in
 
 
 def read(figure: Any, currency: str = "EUR", unit: Any = "major", as_text: bool = True) -> Any:

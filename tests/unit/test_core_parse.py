@@ -101,6 +101,15 @@ def test_a_hundred_levels_are_taken_and_one_more_is_not(opening: bytes, closing:
         parse_json(opening * DEPTH_MAX + core + closing * DEPTH_MAX)
 
 
+def test_the_shortest_levels_are_counted_too() -> None:
+    """Five bytes each, and no list that would give them away."""
+    opening, closing = b'{"":', b"}"
+    parse_json(opening * (DEPTH_MAX - 1) + b"{}" + closing * (DEPTH_MAX - 1))
+
+    with pytest.raises(UnparseableBody, match="nested deeper than 100"):
+        parse_json(opening * DEPTH_MAX + b"{}" + closing * DEPTH_MAX)
+
+
 def test_brackets_side_by_side_or_in_text_are_no_depth() -> None:
     """Only nesting counts, however many brackets a body has."""
     assert parse_json(b"[" + b",".join([b"[]"] * 500) + b"]") == [[]] * 500

@@ -3,13 +3,14 @@
 Source: CloudEvents Kafka Protocol Binding 1.0.2, section 3.2.
 """
 
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from hookmill.core.event import Event
 from hookmill.core.record import Headers
 
 CONTENT_TYPE = "content-type"
 _VERSION = ("ce_specversion", b"1.0")
+_JSON = (CONTENT_TYPE, b"application/json")
 
 
 def schema_id(kind: str) -> str:
@@ -19,24 +20,25 @@ def schema_id(kind: str) -> str:
 
 def headers(event: Event) -> Headers:
     """The event's attributes; `ce_time` is the time received where none is given."""
+    source, type_, schema = _alike(event.provider, event.endpoint, event.kind, event.type)
     subject = (("ce_subject", event.subject.encode()),) if event.subject else ()
     return (
         _VERSION,
         ("ce_id", event.id.encode()),
-        *_origin(event.provider, event.endpoint, event.type),
+        source,
+        type_,
         *subject,
         ("ce_time", (event.occurred_at or event.received_at).encode()),
-        *_form(event.kind),
+        schema,
+        _JSON,
     )
 
 
 @lru_cache(maxsize=1024)
-def _origin(provider: str, endpoint: str, type_: str) -> Headers:
-    """Alike for all events of an endpoint and a type, so they are written once."""
-    source = f"/hookmill/{provider}/{endpoint}".encode()
-    return ("ce_source", source), ("ce_type", f"hookmill.{type_}".encode())
-
-
-@cache
-def _form(kind: str) -> Headers:
-    return ("ce_dataschema", schema_id(kind).encode()), (CONTENT_TYPE, b"application/json")
+def _alike(provider: str, endpoint: str, kind: str, type_: str) -> Headers:
+    """Source, type and schema: alike for all events of an endpoint and a type, so written once."""
+    return (
+        ("ce_source", f"/hookmill/{provider}/{endpoint}".encode()),
+        ("ce_type", f"hookmill.{type_}".encode()),
+        ("ce_dataschema", schema_id(kind).encode()),
+    )

@@ -40,21 +40,21 @@ def type_pattern(text: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(part) for part in text.split("*")))
 
 
-class Discrepancy(msgspec.Struct, frozen=True):
+class Discrepancy(msgspec.Struct, frozen=True, gc=False):
     """How far what was paid is from what was asked; `amount` null where only the direction is."""
 
     direction: Literal["over", "under"]
     amount: Money | None
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why it failed, in the provider's own words."""
 
     code: str | None = None
     message: str | None = None
 
 
-class Links(msgspec.Struct, frozen=True):
+class Links(msgspec.Struct, frozen=True, gc=False):
     """Ids of what this event belongs to, as the provider names them."""
 
     payment: str | None = None
@@ -64,7 +64,7 @@ class Links(msgspec.Struct, frozen=True):
     subscription: str | None = None
 
 
-class ProviderEvent(msgspec.Struct, frozen=True):
+class ProviderEvent(msgspec.Struct, frozen=True, gc=False):
     """The provider's own words, untranslated; `amount` is the figure's text as it was sent."""
 
     id: str | None = None
@@ -73,7 +73,7 @@ class ProviderEvent(msgspec.Struct, frozen=True):
     amount: str | None = None
 
 
-class Resource(msgspec.Struct, frozen=True):
+class Resource(msgspec.Struct, frozen=True, gc=False):
     """The business object after this event was merged into it.
 
     `version` counts the changes of that state; `conflict` says that two different terminal
@@ -87,7 +87,7 @@ class Resource(msgspec.Struct, frozen=True):
     conflict: bool
 
 
-class Raw(msgspec.Struct, frozen=True):
+class Raw(msgspec.Struct, frozen=True, gc=False):
     """Where the exact bytes lie, and their SHA-256."""
 
     topic: str
@@ -96,7 +96,7 @@ class Raw(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A normalized event. `type` is always `kind.status`, this event's own.
 
     `id` is the same for the same event for ever: the idempotency key. `occurred_at` is null

@@ -8,6 +8,7 @@ import msgspec
 from hookmill.core.parse import Number
 
 DIGITS_MAX = 38
+_LIMIT = 10**DIGITS_MAX
 
 MinorUnits = Annotated[
     str,
@@ -19,7 +20,7 @@ MinorUnits = Annotated[
 ]
 
 
-class Money(msgspec.Struct, frozen=True):
+class Money(msgspec.Struct, frozen=True, gc=False):
     """An amount: `minor` units in digits, the currency's code, how many digits are decimals.
 
     900 ZAR cents are `Money("900", "ZAR", 2)`. `exponent` is None where nobody says it.
@@ -38,10 +39,8 @@ def whole_units(value: Any) -> int | None:
 
     900.0 and 9e2 are the same JSON number as 900 and are taken; 900.5, -1, "900", true are not.
     """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value if 0 <= value < 10**DIGITS_MAX else None
+    if type(value) is int:  # and no bool
+        return value if 0 <= value < _LIMIT else None
     if not isinstance(value, Number):
         return None
     return _whole(value.text)

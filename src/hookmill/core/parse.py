@@ -12,6 +12,7 @@ import msgspec
 from hookmill.core.errors import UnparseableBody
 
 DEPTH_MAX = 100
+_LIST = ord("[")  # as a number, which `in` finds in a fifth of the time of `b"["`
 
 
 class Number:
@@ -48,7 +49,7 @@ def parse_json(body: bytes) -> Any:
         value = _DECODER.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnparseableBody(_why(error)) from None
-    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
+    if _may_be_deep(body) and _depth(value) > DEPTH_MAX:
         raise UnparseableBody(f"nested deeper than {DEPTH_MAX}")
     return value
 
@@ -63,21 +64,19 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 def as_object(value: Any) -> dict[str, Any]:
     """The value if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else {}
+    return value if type(value) is dict else {}
 
 
 def as_text(value: Any) -> str | None:
     """The value as text if it is a non-empty string or an integer, else None."""
-    if isinstance(value, str):
+    if type(value) is str:  # of mixed values half as dear as `isinstance`
         return value or None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return None
+    return str(value) if type(value) is int else None
 
 
 def figure_text(value: Any) -> str | None:
     """A figure's text as it was sent: a number's digits, a string's own text, else None."""
-    return value.text if isinstance(value, Number) else as_text(value)
+    return value.text if type(value) is Number else as_text(value)
 
 
 def _why(error: Exception) -> str:
@@ -88,6 +87,14 @@ def _why(error: Exception) -> str:
             return "nested too deep"
         case _:
             return str(error)[:200]
+
+
+def _may_be_deep(body: bytes) -> bool:
+    """By its brackets. Without a list a level takes five bytes (`{"":}`) or more: that spares most
+    bodies the counting, which takes half as long as their decoding."""
+    if len(body) <= 5 * DEPTH_MAX and _LIST not in body:
+        return False
+    return body.count(b"{") + body.count(b"[") > DEPTH_MAX
 
 
 def _depth(value: Any) -> int:

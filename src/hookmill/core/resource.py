@@ -17,7 +17,7 @@ REPEATED_RANK = 0
 _ONE_SUCCESS = {"overpaid": "succeeded"}
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """What an event says of one resource.
 
     `rank` orders statuses (created 1 < pending 2 < authorized 3 < underpaid 4 < terminal 5);
@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True):
     row: int = 0
 
 
-class ResourceState(msgspec.Struct, frozen=True):
+class ResourceState(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a resource; `terminals` are the different ends it was told of."""
 
     status: str
@@ -52,7 +52,7 @@ class ResourceState(msgspec.Struct, frozen=True):
         return len(self.terminals) > 1
 
 
-class Merged(msgspec.Struct, frozen=True):
+class Merged(msgspec.Struct, frozen=True, gc=False):
     """The state after a change, and whether the change came late."""
 
     state: ResourceState
@@ -61,12 +61,15 @@ class Merged(msgspec.Struct, frozen=True):
 
 def merge(state: ResourceState | None, change: Change, event_id: str) -> Merged:
     """The state after the change, whatever came before it."""
-    standing = (change.rank, change.time_us, change.row, event_id)
+    rank, time_us, row = change.rank, change.time_us, change.row
     end = _ONE_SUCCESS.get(change.status, change.status)
-    told = {end} if change.rank >= TERMINAL_RANK else set()
+    told = (end,) if rank >= TERMINAL_RANK else ()
     if state is None:
-        return Merged(ResourceState(change.status, *standing, terminals=tuple(told)), late=False)
-    terminals = tuple(sorted(told.union(state.terminals)))
+        return Merged(ResourceState(change.status, rank, time_us, row, event_id, told), late=False)
+    terminals = state.terminals
+    if told and end not in terminals:
+        terminals = tuple(sorted((*terminals, end)))
+    standing = (rank, time_us, row, event_id)
     wins = standing > (state.rank, state.time_us, state.row, state.event_id)
     if wins:
         after = ResourceState(change.status, *standing, terminals, state.version + 1)

@@ -19,14 +19,15 @@ Timestamp = Annotated[
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 def from_epoch_us(epoch_us: int) -> str | None:
     """Epoch microseconds as RFC 3339, or None where no calendar has such a day."""
-    seconds, micros = divmod(epoch_us, 1_000_000)
-    whole = _second(seconds)
-    return None if whole is None else f"{whole}.{micros:06d}Z"
+    whole = _second(epoch_us // 1_000_000)
+    digits = str(epoch_us % 1_000_000 + 1_000_000)  # a 1 and all six; `:06d` takes twice as long
+    return None if whole is None else f"{whole}.{digits[1:]}Z"
 
 
 @lru_cache(maxsize=1024)
@@ -48,7 +49,7 @@ def from_rfc3339(text: object) -> str | None:
 def rfc3339_epoch_us(text: object) -> int | None:
     """A provider's RFC 3339 time in epoch microseconds, or None."""
     moment = _moment(text)
-    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
 
 
 def _moment(text: object) -> datetime | None:
@@ -65,7 +66,7 @@ def to_epoch_us(text: str) -> int | None:
     ours = from_rfc3339(text)
     if ours is None:
         return None
-    return (datetime.fromisoformat(ours) - _EPOCH) // timedelta(microseconds=1)
+    return (datetime.fromisoformat(ours) - _EPOCH) // _MICROSECOND
 
 
 def _text(moment: datetime) -> str:

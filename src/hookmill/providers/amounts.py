@@ -9,16 +9,7 @@ from hookmill.core.parse import Number, figure_text
 
 Unit = Literal["minor", "major"]
 
-TWO = 2
-# ISO 4217's currencies whose minor unit is not a hundredth (list one, amendment 177).
-NOT_TWO: dict[str, int] = {
-    **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI",
-         "VND", "VUV", "XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-    **dict.fromkeys(("CLF", "UYW"), 4),
-}  # fmt: skip
-_WITH_TWO_TEXT = """
+_HUNDREDTHS = """
 AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF
 CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL
 HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP
@@ -26,7 +17,15 @@ MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR 
 SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS
 VED VES WST XCD YER ZAR ZMW ZWG
 """
-WITH_TWO = frozenset(_WITH_TWO_TEXT.split())
+# How many digits of ISO 4217's currencies are decimals (list one, amendment 177).
+_EXPONENTS = {
+    **dict.fromkeys(_HUNDREDTHS.split(), 2),
+    **dict.fromkeys(
+        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI",
+         "VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}  # fmt: skip
 
 _FIGURE = re.compile(r"([0-9]{1,60}(?:\.[0-9]{1,60})?)(?:[eE]([+-]?[0-9]{1,3}))?")
 _FIGURE_IN_TEXT = re.compile(r"[0-9]{1,60}(?:\.[0-9]{1,60})?")
@@ -34,9 +33,7 @@ _FIGURE_IN_TEXT = re.compile(r"[0-9]{1,60}(?:\.[0-9]{1,60})?")
 
 def exponent_of(currency: str) -> int | None:
     """How many digits of that currency are decimals by ISO 4217; None for what it does not list."""
-    if currency in NOT_TWO:
-        return NOT_TWO[currency]
-    return TWO if currency in WITH_TWO else None
+    return _EXPONENTS.get(currency)
 
 
 def money(
@@ -64,8 +61,8 @@ def money(
 
 def shifted(figure: Any, places: int, *, as_text: bool = True) -> int | None:
     """The figure times ten to the power of `places`, if that is whole and not negative."""
-    if isinstance(figure, int) and not isinstance(figure, bool) and places >= 0:
-        return whole_units(figure * 10**places)
+    if type(figure) is int and places >= 0:
+        return whole_units(figure * 10**places if places else figure)
     if isinstance(figure, str) and not (as_text and _FIGURE_IN_TEXT.fullmatch(figure)):
         return None
     match = _FIGURE.fullmatch(figure_text(figure) or "")

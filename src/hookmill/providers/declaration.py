@@ -16,9 +16,9 @@ from hookmill.providers.schemes.asymmetric import Ecdsa, Rsa
 from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.mac import Hash, Hmac, StandardWebhooks
 from hookmill.providers.schemes.moments import TimeUnit
+from hookmill.providers.schemes.template import Expressions
 from hookmill.providers.schemes.token import Basic, Token
 
-Expressions = str | tuple[str, ...]
 Word = str | bool | int
 AnyScheme = StandardWebhooks | Hmac | Hash | Rsa | Ecdsa | Token | Basic | Jwt
 

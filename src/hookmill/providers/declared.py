@@ -5,44 +5,45 @@ A provider with an oddity has a module with a subclass that overrides the one st
 to the draft) are made for that.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
 from hookmill.core.delivery import Delivery, Item
 from hookmill.core.errors import Reason, UnparseableBody
-from hookmill.core.event import Failure, Links, ProviderEvent
 from hookmill.core.ids import body_hash
-from hookmill.core.money import Money
-from hookmill.core.parse import as_object, figure_text, parse_object
+from hookmill.core.parse import as_object, parse_object
 from hookmill.core.resource import Change
-from hookmill.core.times import from_epoch_us
-from hookmill.providers.amounts import exponent_of, money
-from hookmill.providers.declaration import Amount, Declaration, Expressions, Row, Shape, settled
-from hookmill.providers.pack import Draft, Options, Pack, SignedRequest, unrecognized
+from hookmill.providers.declaration import Declaration
+from hookmill.providers.facts import Amounts, Line, Lines
+from hookmill.providers.kept import Kept
+from hookmill.providers.pack import Draft, Options, Pack, SignedRequest
 from hookmill.providers.schemes.items import items_at, one_item
 from hookmill.providers.schemes.jwt import Jwt
-from hookmill.providers.schemes.moments import epoch_us
 from hookmill.providers.schemes.scheme import Scheme
-from hookmill.providers.schemes.template import Source, several, text_of
+from hookmill.providers.schemes.template import (
+    Expressions,
+    Source,
+    several,
+    text_of,
+    text_reader,
+    value_reader,
+)
 from hookmill.providers.terms import Signing
 
 DEFAULT_VARIANT = "default"
-WORDS_MAX = 1_000
-"""Whose rows are known by heart: more than any provider has words for its events."""
+UNRECOGNIZED = ("other", "unrecognized")
+NO_AMOUNTS: Amounts = (None, None, None)
 
 
-class Told(NamedTuple):
-    """An event as it was read: its word and status, the row that fits, where its facts stand."""
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """An event as it was read: where its facts stand, its word and status, the row that fits."""
 
     source: Source
     word: str | None
     status: str | None
-    number: int
-    row: Row | None
-    shape: Shape
+    line: Line
 
 
 class DeclaredPack(Pack):
@@ -74,11 +75,12 @@ class DeclaredPack(Pack):
             for name, each in declaration.options.items()
             if each.required
         }
+        scheme = declaration.verification
+        self._token = scheme if isinstance(scheme, Jwt) else None
+        self._lines = Lines(declaration)
+        self._word = text_reader(declaration.word)
+        self._mode_word = value_reader(declaration.mode.value if declaration.mode else ())
         self._modes = _modes(declaration)
-        self._rows_of = lru_cache(WORDS_MAX)(lambda word: _rows_named(word, declaration))
-        self._shapes = {
-            name: settled(shape, declaration.default) for name, shape in declaration.shapes.items()
-        }
         self.proves_mode = declaration.mode is None or self._signs(declaration.mode.value)
 
     def scheme(self, options: Any) -> Scheme:
@@ -115,13 +117,12 @@ class DeclaredPack(Pack):
     ) -> Draft:
         """The event in our words; what no row fits, or whose figures can't be, `unrecognized`."""
         told = self.tell(body, options, headers)
-        draft = self._draft(told)
-        return self.rest(draft, told)
+        return self.rest(self._draft(told), told)
 
     def parse(self, body: bytes) -> Any:
         """The body as expressions see it: of a token its claims; raises UnparseableBody."""
-        if isinstance(self.declaration.verification, Jwt):
-            return parse_object(self.declaration.verification.claims(body))
+        if self._token is not None:
+            return parse_object(self._token.claims(body))
         if self.declaration.format == "form":
             return {}  # `form:NAME` looks into the body itself
         return parse_object(body)
@@ -141,102 +142,66 @@ class DeclaredPack(Pack):
         return draft
 
     def tell(self, body: bytes, options: Any, headers: Mapping[str, Sequence[str]]) -> Told:
-        """Read an event: word, status, row, shape. Raises UnparseableBody."""
+        """Read an event: word, status, row. Raises UnparseableBody."""
         envelope = self.parse(body)
         item = self.fields_of(envelope)
-        source = Source(body, headers=headers, options=options, fields=item, outer=envelope)
-        word = source.first(self.declaration.word)
-        found, row = 0, None
-        for number, each in self._rows_of(word or ""):
-            if _fits(each, self._status(each, source), source):
-                found, row = number, each
-                break
-        shape = self._shape(row)
-        status = source.first(shape.status or ())
+        source = Source(body, headers, "", options, parsed=item, outer=envelope)
+        word = self._word(source)
+        line = self._lines.that_fits(word or "", source)
+        status = line.facts.status(source)
         source.values = {"word": word or "", "status": status or ""}
-        return Told(source, word, status, found, row, shape)
-
-    def _status(self, row: Row, source: Source) -> str | None:
-        return source.first(self._shape(row).status or ()) if row.status else None
-
-    def _shape(self, row: Row | None) -> Shape:
-        if row is None:
-            return self.declaration.default
-        return self._shapes.get(row.shape or row.kind, self.declaration.default)
+        return Told(source, word, status, line)
 
     def _item(self, body: bytes, headers: Mapping[str, Sequence[str]], options: Any) -> Item:
-        names = (*self.keep_headers, *self.scheme(options).evidence_headers)
-        kept = {name: headers[name] for name in names if name in headers}
+        kept = Kept(self._kept, headers, options)
         try:
             told = self.tell(body, options, kept)
         except UnparseableBody:
-            source = Source(body, headers=kept, fields={})
-            word = source.first(self.declaration.word)
-            found = source.first(self.declaration.default.event_id or ())
-            return Item(body, found or body_hash(body), word or "")
-        event_id = told.source.first(told.shape.event_id or ()) or body_hash(body)
-        return Item(body, event_id, told.word or "", self.subject(told))
+            source = Source(body, headers=kept, parsed={})
+            event_id = self._lines.default.event_id(source)
+            return Item(body, event_id or body_hash(body), self._word(source) or "")
+        source, facts = told.source, told.line.facts
+        event_id = facts.event_id(source) or body_hash(body)
+        return Item(body, event_id, told.word or "", facts.subject(source))
 
-    def subject(self, told: Told) -> str | None:
-        """What the event's order is kept by."""
-        return told.source.first(told.shape.subject or told.shape.resource or ())
+    def _kept(
+        self, headers: Mapping[str, Sequence[str]], options: Any
+    ) -> Mapping[str, Sequence[str]]:
+        """The headers that `normalize` will be handed."""
+        names = (*self.keep_headers, *self.scheme(options).evidence_headers)
+        return {name: headers[name] for name in names if name in headers}
 
     def _draft(self, told: Told) -> Draft:
-        source, shape, row = told.source, told.shape, told.row
-        moment_us = epoch_us(source.first(shape.occurred_at or ()), shape.time_unit or "rfc3339")
-        mode, known_mode = self._mode(told)
-        known: dict[str, Any] = {
-            "provider_event": self._provider_event(told),
-            "subject": self.subject(told),
-            "mode": mode,
-            "occurred_at": None if moment_us is None else from_epoch_us(moment_us),
-            "links": Links(**{name: source.first(each) for name, each in shape.links.items()}),
-            "failure": _failure(source, shape),
-            "metadata": as_object(source.first_value(shape.metadata or ())),
-        }
-        if row is None or not known_mode:
-            return unrecognized(**known)
-        kind, _, status = row.becomes.partition(".")
-        if kind == "other":
-            return Draft(kind="other", status=status, **known)
-        resource_id = source.first(shape.resource or ())
-        amounts, readable = self._amounts(source, shape)
-        if resource_id is None or not readable:
-            return unrecognized(**known)
-        by_time = shape.ordered_by_time and moment_us and known["occurred_at"]
-        time_us = moment_us if by_time and moment_us else 0
-        own = Change(kind, resource_id, status, row.standing, time_us, told.number)
-        changes = (own, *_also(told))
-        return Draft(kind=kind, status=status, changes=changes, **known, **amounts)  # type: ignore[arg-type]  # a row's kind
-
-    def _provider_event(self, told: Told) -> ProviderEvent:
-        source, shape = told.source, told.shape
-        figure = source.first_value(shape.amount.figure) if shape.amount else None
-        own_id = (several(shape.event_id or ()) or ("",))[0]
-        return ProviderEvent(
-            id=source.text(own_id) if own_id and "{" not in own_id else None,
-            type=told.word,
-            status=told.status,
-            amount=figure_text(figure),
+        source, line = told.source, told.line
+        facts = line.facts
+        kind, status = line.kind, line.status
+        mode, known_mode = self._mode(source)
+        occurred_at, time_us = facts.moment(source)
+        changes: tuple[Change, ...] = ()
+        amounts = NO_AMOUNTS
+        if not known_mode:
+            kind, status = UNRECOGNIZED
+        elif kind != "other":
+            resource_id, readable = facts.resource(source), facts.amounts(source)
+            if resource_id is None or readable is None:
+                kind, status = UNRECOGNIZED
+            else:
+                changes, amounts = line.changes(source, resource_id, time_us), readable
+        return Draft(
+            kind=kind,  # type: ignore[arg-type]  # a row's
+            status=status,
+            provider_event=facts.provider_event(source, told.word, told.status),
+            changes=changes,
+            subject=facts.subject(source),
+            mode=mode,
+            occurred_at=occurred_at,
+            amount=amounts[0],
+            amount_paid=amounts[1],
+            amount_refunded=amounts[2],
+            links=facts.links(source),
+            failure=facts.failure(source),
+            metadata=facts.metadata(source),
         )
-
-    def _amounts(self, source: Source, shape: Shape) -> tuple[dict[str, Money | None], bool]:
-        """The amounts that can be read, and whether all that must be could be."""
-        found: dict[str, Money | None] = {}
-        for name in ("amount", "amount_paid", "amount_refunded"):
-            rule: Amount | None = getattr(shape, name)
-            if rule is None:
-                continue
-            found[name] = money(
-                source.first_value(rule.figure),
-                rule.fixed_currency or source.first(rule.currency),
-                rule.unit,
-                exponent=exponent_in(shape),
-                as_text=rule.as_text,
-            )
-            if found[name] is None and not rule.optional:
-                return {}, False
-        return found, True
 
     def _signs(self, names: Expressions) -> bool:
         """Whether the signature covers all of these; a header that it does not is a hint."""
@@ -244,29 +209,13 @@ class DeclaredPack(Pack):
                    if name.startswith("header:")}  # fmt: skip
         return headers <= {*self.signed_headers}
 
-    def _mode(self, told: Told) -> tuple[Any, bool]:
+    def _mode(self, source: Source) -> tuple[Any, bool]:
         """Live or test by the event's word, and False where it says a third thing."""
-        rule = self.declaration.mode
-        value = told.source.first_value(rule.value) if rule else None
+        value = self._mode_word(source)
         if value is None:
             return None, True
         name = self._modes.get(text_of(value))
         return name, name is not None
-
-
-def exponent_in(shape: Shape) -> Callable[[str], int | None]:
-    """How many digits of a currency are decimals, as the shape says, else as ISO 4217 does."""
-    only, said = shape.only_decimals, shape.decimals or {}
-
-    def exponent(currency: str) -> int | None:
-        if only is not None:
-            return only.get(currency)
-        places = said.get(currency)
-        if places == "unknown":
-            return None
-        return exponent_of(currency) if places is None else places
-
-    return exponent
 
 
 def _modes(declaration: Declaration) -> dict[str | None, str]:
@@ -276,52 +225,6 @@ def _modes(declaration: Declaration) -> dict[str | None, str]:
         return {}
     tests = {text_of(word): "test" for word in rule.test}
     return tests | {text_of(word): "live" for word in rule.live}
-
-
-def _rows_named(word: str, declaration: Declaration) -> list[tuple[int, Row]]:
-    return [
-        (number, row)
-        for number, row in enumerate(declaration.rows, start=1)
-        if _named(word, row.word)
-    ]
-
-
-def _named(word: str, names: str | tuple[str, ...]) -> bool:
-    return any(
-        word.startswith(name[:-1]) if name.endswith("*") else word == name
-        for name in several(names)
-    )
-
-
-def _fits(row: Row, status: str | None, source: Source) -> bool:
-    if row.status and status not in several(row.status):
-        return False
-    for expression, wanted in row.when.items():
-        value = source.first_value(expression)
-        words = wanted if isinstance(wanted, tuple) else (wanted,)
-        if (text_of(value) or "") not in {text_of(word) for word in words}:
-            return False
-    return True
-
-
-def _also(told: Told) -> tuple[Change, ...]:
-    found = []
-    for each in told.row.also if told.row else ():
-        resource_id = told.source.first(each.resource)
-        row = Row(word="", becomes=each.becomes)
-        if resource_id is not None:
-            found.append(
-                Change(row.kind, resource_id, row.our_status, row.standing, row=told.number)
-            )
-    return tuple(found)
-
-
-def _failure(source: Source, shape: Shape) -> Failure | None:
-    failure = Failure(
-        figure_text(source.first_value(shape.failure_code or ())),
-        figure_text(source.first_value(shape.failure_message or ())),
-    )
-    return failure if failure != Failure() else None
 
 
 def _events(declaration: Declaration) -> dict[str, str]:

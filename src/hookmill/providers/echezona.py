@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from msgspec.structs import replace
-
 from hookmill.core.delivery import Delivery, Item, Secret
 from hookmill.core.errors import Reason, Refused, UnparseableBody
 from hookmill.core.event import Kind, Links, ProviderEvent
@@ -198,28 +196,27 @@ class Echezona(Pack):
         event, reference = as_text(fields.get("event")), _reference(data)
         metadata = as_object(data.get("metadata"))
         transfer = event is not None and event.startswith("transfer.")
-        kept = unrecognized(
-            ProviderEvent(
-                type=event,
-                status=as_text(data.get("status")),
-                amount=figure_text(data.get("amount")),
-            ),
-            subject=reference,
-            links=Links(
-                payment=None if transfer else reference, order=as_text(metadata.get("order_id"))
-            ),
-            metadata=metadata,
+        own = ProviderEvent(
+            type=event,
+            status=as_text(data.get("status")),
+            amount=figure_text(data.get("amount")),
+        )
+        links = Links(
+            payment=None if transfer else reference, order=as_text(metadata.get("order_id"))
         )
         row = EVENTS.get(event or "")
         if row is None or reference is None or _contradicts(row, data.get("status")):
-            return kept
+            return unrecognized(own, subject=reference, links=links, metadata=metadata)
         rank = REPEATED_RANK if row.kind == "subscription" else TERMINAL_RANK
-        return replace(
-            kept,
+        return Draft(
             kind=row.kind,
             status=row.status,
+            provider_event=own,
             changes=(Change(row.kind, reference, row.status, rank, row=row.row),),
+            subject=reference,
             amount=_money(data, getattr(options, "amount_unit", None)),
+            links=links,
+            metadata=metadata,
         )
 
 
@@ -277,8 +274,10 @@ def _contradicts(row: Row, status: Any) -> bool:
 
 def _money(data: dict[str, Any], unit: str | None) -> Money | None:
     """The amount, exactly; None without a unit, a known currency or a whole minor figure."""
+    if unit is None:
+        return None
     currency = (as_text(data.get("currency")) or "").upper()
-    if unit is None or currency not in DECIMALS:
+    if currency not in DECIMALS:
         return None
     decimals = DECIMALS[currency]
     minor = shifted(data.get("amount"), decimals if unit == "major" else 0)

@@ -24,7 +24,7 @@ __all__ = ["Answer", "Draft", "Options", "Pack", "SignedRequest", "Signing", "Te
 KEEP_30_DAYS_SECS = 30 * 86_400
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a pack makes of one item; normalize adds what only hookmill knows.
 
     `changes` are the resources it says something of: first the event's own, then others (a

@@ -7,7 +7,7 @@ spelled here as the older pages, which kept them, spell theirs. Words are matche
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from msgspec.structs import replace
+import msgspec
 
 from hookmill.core.delivery import Delivery, Item
 from hookmill.core.errors import UnparseableBody
@@ -15,7 +15,7 @@ from hookmill.core.event import Discrepancy, Failure, Links, ProviderEvent
 from hookmill.core.ids import body_hash
 from hookmill.core.parse import as_object, as_text, figure_text, parse_object
 from hookmill.core.resource import TERMINAL_RANK, Change
-from hookmill.providers.pack import Draft, Pack, unrecognized
+from hookmill.providers.pack import Draft, Pack
 from hookmill.providers.schemes.jwt import Jwt
 from hookmill.providers.schemes.scheme import Scheme
 
@@ -72,6 +72,7 @@ RANKS = {"created": 1, "pending": 2}
 ABANDONED_RANK = 4
 
 _ROW_OF = {(row.order_status, word): row for row in ROWS for word in row.payment_statuses}
+_NUMBER_OF = {row: number for number, row in enumerate(ROWS, start=1)}
 
 ABOUT = """
 The body is `{"payload": "<JWT>"}`, pinned to HS384; a token that names any other algorithm is
@@ -124,29 +125,33 @@ class Pay3(Pack):
         """The order's status in our words; a log-in and what is unknown become kind `other`."""
         claims = parse_object(_claims(body))
         told = _read(claims)
-        kept = unrecognized(
-            ProviderEvent(type=told.type, status=told.status),
-            subject=told.order_id,
-            links=Links(order=told.order_id, payment=told.resource_id),
-            failure=_failure(claims),
-            metadata={key: claims[key] for key in METADATA if claims.get(key) is not None},
-        )
+        own = ProviderEvent(type=told.type, status=told.status)
+        links = Links(order=told.order_id, payment=told.resource_id)
+        failure = _failure(claims)
+        metadata = {key: claims[key] for key in METADATA if claims.get(key) is not None}
+        kind, status, discrepancy = "other", "unrecognized", None
+        changes: tuple[Change, ...] = ()
         if told.type == LOGIN:
-            return replace(kept, status="login")
-        if told.row is None or told.resource_id is None:
-            return kept
-        row = told.row
-        kind, status = (row.payment if told.leg == "payment" else row.transfer).split(".")
-        return replace(
-            kept,
-            kind=kind,
+            status = "login"
+        elif told.row is not None and told.resource_id is not None:
+            row = told.row
+            kind, status = (row.payment if told.leg == "payment" else row.transfer).split(".")
+            changes = _changes(row, kind, status, told.resource_id)
+            discrepancy = Discrepancy(row.discrepancy, None) if row.discrepancy else None
+        return Draft(
+            kind=kind,  # type: ignore[arg-type]  # a row's
             status=status,
-            changes=_changes(row, kind, status, told.resource_id),
-            discrepancy=Discrepancy(row.discrepancy, None) if row.discrepancy else None,
+            provider_event=own,
+            changes=changes,
+            subject=told.order_id,
+            discrepancy=discrepancy,
+            links=links,
+            failure=failure,
+            metadata=metadata,
         )
 
 
-class _Told(NamedTuple):
+class _Told(msgspec.Struct, frozen=True, gc=False):
     """What the claims say of an order; nothing of it for a log-in or another type."""
 
     type: str | None
@@ -170,7 +175,8 @@ def _read(claims: dict[str, Any]) -> _Told:
     order_type, order_id = as_text(order.get("orderType")), as_text(order.get("orderId"))
     status, paid = as_text(order.get("orderStatus")), order.get("paymentStatus")
     paid = "" if paid is None else paid
-    known_type = ALIASES.get((order_type or "").upper(), (order_type or "").upper())
+    upper = (order_type or "").upper()
+    known_type = ALIASES.get(upper, upper)
     leg = LEGS.get(known_type)
     readable = order_type and order_id and status and isinstance(paid, str)
     return _Told(
@@ -195,7 +201,7 @@ def _changes(row: Row, kind: str, status: str, resource_id: str) -> tuple[Change
     if kind == "other":
         return ()
     rank = ABANDONED_RANK if row.order_status == "ABANDONED" else RANKS.get(status, TERMINAL_RANK)
-    own = Change(kind, resource_id, status, rank, row=ROWS.index(row) + 1)
+    own = Change(kind, resource_id, status, rank, row=_NUMBER_OF[row])
     if kind != "refund":
         return (own,)
     return own, Change("payment", resource_id, "failed", TERMINAL_RANK, row=own.row)
@@ -204,8 +210,10 @@ def _changes(row: Row, kind: str, status: str, resource_id: str) -> tuple[Change
 def _failure(claims: dict[str, Any]) -> Failure | None:
     """`error` stands beside `data` or in it: the page leaves that open."""
     error = as_object(claims.get("error")) or as_object(as_object(claims.get("data")).get("error"))
-    failure = Failure(figure_text(error.get("code")), figure_text(error.get("message")))
-    return failure if failure != Failure() else None
+    if not error:
+        return None
+    code, message = figure_text(error.get("code")), figure_text(error.get("message"))
+    return None if code is None and message is None else Failure(code, message)
 
 
 def _claims(body: bytes) -> bytes:

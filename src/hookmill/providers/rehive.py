@@ -58,6 +58,8 @@ INVOICE_EVENTS = frozenset({"request.create", "request.update"})
 
 # Ends at which a part of the money may have come.
 UNPAID_ENDS = frozenset({"expired", "failed", "cancelled"})
+# Statuses at which what was paid may differ from the quote.
+UNEQUAL = UNPAID_ENDS | {"underpaid", "overpaid"}
 
 
 SCHEME = Token(header="Authorization", word="Secret")
@@ -121,36 +123,36 @@ class Rehive(Pack):
         invoice = as_object(fields.get("data"))
         invoice_id, status = as_text(invoice.get("id")), as_text(invoice.get("status"))
         updated_us, occurred_at = _updated(invoice)
-        kept = unrecognized(
-            ProviderEvent(
-                id=as_text(fields.get("id")),
-                type=as_text(fields.get("event")),
-                status=status,
-                amount=figure_text(invoice.get("request_amount")),
-            ),
-            subject=invoice_id,
-            occurred_at=occurred_at,
+        own = ProviderEvent(
+            id=as_text(fields.get("id")),
+            type=as_text(fields.get("event")),
+            status=status,
+            amount=figure_text(invoice.get("request_amount")),
         )
         if not _is_about_an_invoice(fields.get("event")):
-            return kept  # nothing more: otp.create may carry a one-time password
-        kept = replace(
-            kept,
-            links=Links(payment=invoice_id, order=as_text(invoice.get("request_reference"))),
-            metadata=as_object(invoice.get("metadata")),
-        )
+            # nothing more: otp.create may carry a one-time password
+            return unrecognized(own, subject=invoice_id, occurred_at=occurred_at)
+        links = Links(payment=invoice_id, order=as_text(invoice.get("request_reference")))
+        metadata = as_object(invoice.get("metadata"))
         row = STATUSES.get(status or "")
         amount = _money(invoice.get("request_amount"), invoice.get("request_currency"))
         if row is None or invoice_id is None or amount is None:
-            return kept
+            return unrecognized(
+                own, subject=invoice_id, occurred_at=occurred_at, links=links, metadata=metadata
+            )
         quote = _chosen_quote(invoice)
-        return replace(
-            kept,
+        return Draft(
             kind="payment",
             status=row.status,
+            provider_event=own,
             changes=(Change("payment", invoice_id, row.status, row.rank, updated_us, row.row),),
+            subject=invoice_id,
+            occurred_at=occurred_at,
             amount=amount,
             amount_paid=_money(quote.get("total_paid"), quote.get("currency")),
             discrepancy=_discrepancy(status or "", quote),
+            links=links,
+            metadata=metadata,
         )
 
 
@@ -176,10 +178,11 @@ def _is_about_an_invoice(event: Any) -> bool:
 
 def _money(figure: Any, currency: Any) -> Money | None:
     """Whole units of a currency, which says itself how many digits are decimals (BTC: 8)."""
-    minor, code = whole_units(figure), as_text(as_object(currency).get("code"))
+    said = as_object(currency)
+    minor, code = whole_units(figure), as_text(said.get("code"))
     if minor is None or code is None:
         return None
-    exponent = whole_units(as_object(currency).get("divisibility"))
+    exponent = whole_units(said.get("divisibility"))
     return Money(str(minor), code, exponent if (exponent or 0) <= DIGITS_MAX else None)
 
 
@@ -191,6 +194,8 @@ def _chosen_quote(invoice: dict[str, Any]) -> dict[str, Any]:
     """
     listed = invoice.get("payment_processor_quotes")
     quotes = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    if len(quotes) < 2:
+        return quotes[0] if quotes else {}
     primary = _primary_processor(invoice)
     candidates = [each for each in quotes if primary and _processor(each) == primary] or quotes
     if len(candidates) > 1:
@@ -218,12 +223,13 @@ def _discrepancy(status: str, quote: dict[str, Any]) -> Discrepancy | None:
     Never against `request_amount`, which may be in another one (DOCS,
     content/merchants/custom-integration/payment-quotes.md).
     """
+    if status not in UNEQUAL:
+        return None
     asked = _money(quote.get("amount"), quote.get("currency"))
     paid = whole_units(quote.get("total_paid"))
-    if asked is None or paid is None:
+    if asked is None or paid is None or (status in UNPAID_ENDS and not paid):
         return None
-    told = status in ("underpaid", "overpaid") or (status in UNPAID_ENDS and paid > 0)
     over = paid - int(asked.minor)
-    if not told or not over:
+    if not over:
         return None
     return Discrepancy("over" if over > 0 else "under", replace(asked, minor=str(abs(over))))

@@ -13,6 +13,7 @@ from hookmill.core.record import Headers, Output, Record
 from hookmill.core.resource import Change, Merged, decode_state, encode_state, merge
 from hookmill.core.times import from_epoch_us
 from hookmill.providers.endpoint import Endpoint
+from hookmill.providers.kept import Kept
 from hookmill.providers.pack import Draft
 from hookmill.stages import headers
 
@@ -59,20 +60,20 @@ class Normalize:
     forgets = None
 
     def __init__(self, endpoints: Mapping[str, Endpoint], *, raw_topic: str, to: str) -> None:
-        self._endpoints = endpoints
+        self._endpoints = {name.encode(): endpoint for name, endpoint in endpoints.items()}
         self._raw_topic = raw_topic
         self._to = to
 
     def read(self, record: Record) -> Reading:
         """Let the endpoint's pack read the exact body."""
         named = dict(record.headers)
-        name = _text(named, headers.ENDPOINT)
-        endpoint = self._endpoints.get(name or "")
+        endpoint = self._endpoints.get(named.get(headers.ENDPOINT, b""))
         if endpoint is None:
+            name = record.header(headers.ENDPOINT)
             detail = f"endpoint '{name}' is not configured; configure it again, then redrive"
             return Reading(record, named, unusable=DeadLetter("unknown_endpoint", detail))
         try:
-            kept = headers.kept_headers(named)
+            kept = Kept(headers.kept_headers, named)
             draft = endpoint.pack.normalize(record.value, endpoint.options, kept)
         except UnparseableBody as error:
             return Reading(record, named, unusable=DeadLetter("unparseable_body", str(error)))
@@ -87,60 +88,48 @@ class Normalize:
         if task.unusable is not None:
             return task.unusable
         assert task.draft is not None
-        event_id = _text(task.named, headers.EVENT_ID) or ""
-        merged = [
-            _merge(state.get(key), change, event_id)
-            for change, key in zip(task.draft.changes, task.state_keys, strict=True)
-        ]
-        event = self._event(task, merged[0] if merged else None)
+        event_id = task.named.get(headers.EVENT_ID, b"").decode("utf-8", "replace")
+        own: Merged | None = None
+        after = []
+        for change, key in zip(task.draft.changes, task.state_keys, strict=True):
+            kept = state.get(key)
+            merged = merge(None if kept is None else decode_state(kept), change, event_id)
+            after.append((key, encode_state(merged.state)))
+            own = own or merged
+        event = self._event(task, own)
         output = Output(self._to, task.record.key, encode(event), _headers(event, task.named))
-        kept = [
-            (key, encode_state(each.state))
-            for key, each in zip(task.state_keys, merged, strict=True)
-        ]
         answer = Unrecognized if event.status == "unrecognized" else Forward
-        return answer((output,), state=tuple(kept))
+        return answer((output,), tuple(after))
 
     def _event(self, task: Reading, own: Merged | None) -> Event:
-        record, endpoint, draft = task.record, task.endpoint, task.draft
+        """In the order of its fields: keywords for all of them take 1 µs, positions 0.2."""
+        record, endpoint, draft, named = task.record, task.endpoint, task.draft, task.named
         assert endpoint is not None
         assert draft is not None
-        return Event(
-            id=normalized_id(headers.dedup_key_in(task.named)),
-            type=f"{draft.kind}.{draft.status}",
-            kind=draft.kind,
-            status=draft.status,
-            endpoint=endpoint.name,
-            provider=endpoint.pack.name,
-            mode=task.mode,  # type: ignore[arg-type]  # checked where it is configured
-            occurred_at=draft.occurred_at,
-            received_at=_received_at(task),
-            subject=draft.subject,
-            resource=_resource(draft.changes[0], own) if own else None,
-            amount=draft.amount,
-            amount_paid=draft.amount_paid,
-            amount_refunded=draft.amount_refunded,
-            discrepancy=draft.discrepancy,
-            links=draft.links,
-            failure=draft.failure,
-            metadata=draft.metadata,
-            provider_event=draft.provider_event,
-            late=own.late if own else False,
-            raw=self._raw(record, task.named),
-        )
-
-    def _raw(self, record: Record, named: Mapping[str, bytes]) -> Raw:
         offset = int(named.get(headers.RAW_OFFSET) or -1)
-        return Raw(self._raw_topic, record.partition, offset, body_hash(record.value))
-
-
-def _text(named: Mapping[str, bytes], name: str) -> str | None:
-    value = named.get(name)
-    return None if value is None else value.decode("utf-8", "replace")
-
-
-def _merge(kept: bytes | None, change: Change, event_id: str) -> Merged:
-    return merge(None if kept is None else decode_state(kept), change, event_id)
+        return Event(
+            normalized_id(headers.dedup_key_in(named)),
+            f"{draft.kind}.{draft.status}",
+            draft.kind,
+            draft.status,
+            endpoint.name,
+            endpoint.pack.name,
+            task.mode,  # type: ignore[arg-type]  # checked where it is configured
+            draft.occurred_at,
+            _received_at(task),
+            draft.subject,
+            _resource(draft.changes[0], own) if own else None,
+            draft.amount,
+            draft.amount_paid,
+            draft.amount_refunded,
+            draft.discrepancy,
+            draft.links,
+            draft.failure,
+            draft.metadata,
+            draft.provider_event,
+            own.late if own else False,
+            Raw(self._raw_topic, record.partition, offset, body_hash(record.value)),
+        )
 
 
 def _resource(change: Change, merged: Merged) -> Resource:
@@ -162,5 +151,8 @@ def _received_at(task: Reading) -> str:
 
 
 def _headers(event: Event, named: Mapping[str, bytes]) -> Headers:
-    carried = [(name, named[name]) for name in _CARRIED if name in named]
-    return (*cloudevents.headers(event), *carried)
+    found = [*cloudevents.headers(event)]
+    for name in _CARRIED:
+        if name in named:
+            found.append((name, named[name]))
+    return tuple(found)

@@ -106,7 +106,7 @@ class Braintree(DeclaredPack):
 
     def rest(self, draft: Draft, told: Told) -> Draft:
         """An amount may be left out or be without a currency; one that can't be read counts not."""
-        rule = told.shape.amount
+        rule = told.line.facts.shape.amount
         if draft.kind == "other" or draft.amount is not None or rule is None:
             return draft
         source = told.source

@@ -1,6 +1,5 @@
 """A body that is a token: JSON Web Tokens with one HMAC algorithm, pinned."""
 
-import base64
 import binascii
 import hashlib
 from decimal import Decimal, InvalidOperation
@@ -20,6 +19,7 @@ from hookmill.providers.schemes.scheme import Scheme
 from hookmill.providers.schemes.template import pointed
 from hookmill.providers.terms import SignedRequest, Signing, Terms
 
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 _HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 
 
@@ -116,10 +116,11 @@ def _algorithm(token: str) -> object:
 
 
 def _base64url(text: str) -> bytes:
-    bare = text.rstrip("=")
+    """As `base64.urlsafe_b64decode` with any padding, without its two copies on the way."""
     try:
-        return base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
-    except (binascii.Error, ValueError):
+        bare = text.rstrip("=").encode("ascii").translate(_FROM_URL)
+        return binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
+    except ValueError:
         raise UnparseableBody("not base64url") from None
 
 

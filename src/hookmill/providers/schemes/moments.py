@@ -28,6 +28,14 @@ def epoch_us(text: str | None, unit: TimeUnit) -> int | None:
     return int(text) * _UNIT_US[unit]
 
 
+@lru_cache(maxsize=1024)
+def moment(text: str | None, unit: TimeUnit) -> tuple[int, str] | None:
+    """The moment and how we write it; None where the text is no time, or of no calendar."""
+    at_us = epoch_us(text, unit)
+    ours = None if at_us is None else from_epoch_us(at_us)
+    return None if at_us is None or ours is None else (at_us, ours)
+
+
 def written(at_us: int, unit: TimeUnit) -> str:
     """The moment as the provider would write it; RFC 3339 in whole seconds."""
     if unit == "rfc3339":
