@@ -110,14 +110,15 @@ async def test_a_handshake_has_the_time_of_headers(tmp_path: Path) -> None:
     listening = await Server(door, limits).listen(
         "127.0.0.1", 0, tls=tls.certificate(certificates.options)
     )
-    port = listening.sockets[0].getsockname()[1]
+    port = listening[0].sockets[0].getsockname()[1]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(10):
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
     writer.close()
-    listening.close()
-    await listening.wait_closed()
+    for each in listening:
+        each.close()
+        await each.wait_closed()
 
 
 def test_a_certificate_that_cannot_be_read_is_an_error_at_start(tmp_path: Path) -> None:

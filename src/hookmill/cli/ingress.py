@@ -109,11 +109,12 @@ async def _public_port(
     await runner.setup()
     listening = await server.listen(options.host, options.port, tls=tls, share_port=share_port)
     watching = asyncio.ensure_future(keep_fresh(options, tls)) if tls else None
-    host, port = listening.sockets[0].getsockname()[:2]
+    host, port = listening[0].sockets[0].getsockname()[:2]
     try:
         yield f"{'https' if tls else 'http'}://{host}:{port}"
     finally:
         if watching:
             watching.cancel()
-        listening.close()
+        for each in listening:
+            each.close()
         await runner.cleanup()

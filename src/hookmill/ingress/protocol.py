@@ -5,7 +5,10 @@ away when it is closed has one timer at most for each of these, never one for ea
 """
 
 import asyncio
+import os
 import ssl
+from functools import partial
+from socket import socket
 from typing import Any
 
 from aiohttp import web
@@ -27,6 +30,7 @@ from hookmill.telemetry import catalog
 from hookmill.telemetry.logs import say
 
 BACKLOG = 1024
+LISTENERS = 4
 LINGERING_SECS = 2.0
 REST_SECS = 660.0
 """How long a connection may rest between two requests, if its place is not needed before: longer
@@ -249,13 +253,22 @@ class Server(web.Server):
 
     async def listen(
         self, host: str, port: int, *, tls: ssl.SSLContext | None = None, share_port: bool = False
-    ) -> asyncio.Server:
+    ) -> list[asyncio.Server]:
         """Take connections. A TLS handshake has the time that headers have: until it is done there
-        is no connection that could be counted."""
+        is no connection that could be counted.
+
+        uvloop takes one connection a listener and turn of its loop. A loaded turn is long, so a
+        crowd that connects at once waited for two seconds behind those that were in; several
+        listeners on one socket take several.
+        """
         handshake: dict[str, Any] = {"ssl_handshake_timeout": self._patience_secs} if tls else {}
-        return await self._loop.create_server(
-            self, host, port, ssl=tls, reuse_port=share_port, backlog=BACKLOG, **handshake
-        )
+        create = partial(self._loop.create_server, self, ssl=tls, backlog=BACKLOG, **handshake)
+        first = await create(host, port, reuse_port=share_port)
+        return [first] + [
+            await create(sock=socket(fileno=os.dup(each.fileno())))
+            for each in first.sockets
+            for _ in range(LISTENERS - 1)
+        ]
 
     def __call__(self) -> RequestHandler:
         """One protocol per connection. Bodies are not decompressed: the bytes are signed."""
