@@ -61,7 +61,7 @@ REQUEST_SECONDS = Histogram(
 )
 APPEND_SECONDS = Histogram(
     "hookmill_ingress_append_seconds",
-    "From a batch's submission to Kafka's acknowledgement",
+    "From a request with batches to Kafka's acknowledgement of them",
     buckets=_LATENCY,
     registry=REGISTRY,
 )
