@@ -4,8 +4,8 @@ The batches of all partitions that a broker leads travel in one request, and whi
 the next ones fill: one request a broker at a time. Idempotence is off on purpose: order holds all
 the same (one batch of a partition is under way at a time), the duplicates that a retry may make are
 what dedup is for, and aiokafka's idempotent producer hangs for ever while brokers are down. Its
-plain one costs a task, two futures and a time limit for each batch, which was a tenth of all that a
-delivery cost; its connections and its metadata are used here without it.
+plain one costs a task, two futures and a time limit for each batch, which was a quarter of all that
+a delivery cost; its connections and its metadata are used here without it.
 """
 
 import asyncio
