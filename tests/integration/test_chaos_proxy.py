@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hookmill.chaos.proxy import HOST, Mood, Proxies, Proxy
+from hookmill.chaos.proxy import Mood, Proxies, Proxy
+from hookmill.local.ports import HOST
 from support.brokers import until
 
 PATIENCE_SECS = 10.0

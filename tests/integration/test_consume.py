@@ -14,8 +14,9 @@ from hookmill.consume import Events, UnreadableRecord, consume
 from hookmill.core.errors import KafkaUnavailable, TopicsMissing
 from hookmill.core.event import Event
 from hookmill.pipeline import KEEP_MS, Topic
-from support.brokers import BrokerLog, free_port, until
+from support.brokers import BrokerLog, until
 from support.events import payment, sent
+from support.ports import free_port
 
 pytestmark = pytest.mark.broker
 

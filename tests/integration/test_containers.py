@@ -13,7 +13,8 @@ from hookmill import pipeline
 from hookmill.config.options import Configuration
 from hookmill.kafka.client import Connection
 from hookmill.kafka.topics import admin, compare, wanted
-from support.brokers import BrokerLog, free_port, until
+from support.brokers import BrokerLog, until
+from support.ports import free_port
 
 pytestmark = [
     pytest.mark.containers,

@@ -21,7 +21,8 @@ from hookmill.core.money import Money
 from hookmill.core.outcome import Retry
 from hookmill.handlers import breaker, http, http_answer, signing
 from hookmill.handlers.registry import make
-from support.brokers import free_port, until
+from support.brokers import until
+from support.ports import free_port
 from support.receivers import SECRET, context, event, now_us
 
 ROOT = Path(__file__).parents[2]

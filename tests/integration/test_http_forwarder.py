@@ -31,7 +31,8 @@ from hookmill.handlers.breaker import FAILURES_TO_OPEN, PAUSE_SECS_FIRST
 from hookmill.handlers.http import HttpHandler, destination
 from hookmill.handlers.http_answer import RETRY_AFTER_SECS_MAX
 from hookmill.telemetry.catalog import REGISTRY
-from support.brokers import free_port, until
+from support.brokers import until
+from support.ports import free_port
 from support.receivers import (
     SECRET,
     Names,

@@ -1,6 +1,5 @@
 """The local broker as it is: real Apache Kafka, one node and three."""
 
-import secrets
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,17 +9,12 @@ import pytest
 
 from hookmill.local import probe, process
 from hookmill.local.broker import BrokerError, LocalBroker
-from hookmill.local.nodes import NodeFiles, port_is_free
+from hookmill.local.nodes import NodeFiles
+from hookmill.local.ports import port_is_free
 from hookmill.local.waiting import wait_until
+from support.ports import free_port
 
 MakeBroker = Callable[[int], LocalBroker]
-
-
-def free_port() -> int:
-    """A free port below those that systems give to outgoing connections."""
-    while not port_is_free(port := 20_000 + secrets.randbelow(10_000)):
-        continue
-    return port
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The real broker that a whole run shares, and the same engine contract on it."""
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +17,7 @@ from hookmill.kafka.topics import admin, wanted
 from hookmill.local.broker import LocalBroker
 from hookmill.pipeline import Names, Stage, Topic
 from support.memory_log import Exhausted
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+from support.ports import free_port
 
 
 def start_broker(folder: Path) -> LocalBroker:
@@ -141,4 +134,4 @@ async def until(condition: object, *, timeout_secs: float, every_secs: float = 0
             await asyncio.sleep(every_secs)
 
 
-__all__ = ["BrokerLog", "EndingPort", "free_port", "start_broker", "until"]
+__all__ = ["BrokerLog", "EndingPort", "start_broker", "until"]

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from support.brokers import free_port
+from support.ports import free_port
 
 USER, PASSWORD = "ledger_owner", "pg-hunter2"
 START_SECS_MAX = 60

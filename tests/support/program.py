@@ -17,6 +17,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from support.ports import free_port
+
 PARTITIONS = 4
 YOCO_KEY = hashlib.sha256(b"yoco").digest()
 PAY3_SECRET = "pay3-secret-that-is-long-enough-for-a-384-bit-mac-....."
@@ -207,13 +209,6 @@ class Program:
                 return True
         except OSError:
             return False
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def yoco(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.brokers import free_port
+from support.ports import free_port
 
 NEEDED = "HOOKMILL_TESTS_NEED_PROMETHEUS"
 """Set where Prometheus must be there: its absence is a failure then."""

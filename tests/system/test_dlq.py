@@ -23,6 +23,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "dead-letters.md"
 LETTERS = "handler-ledger-dlq"
 QUEUE = "handler-ledger"
 FAILED_AT_US = 1_795_424_400_000_000
+SLOWLY = "3"
+"""Letters a second: so few that a process of two hundred is met while it works, on any machine."""
 
 
 def set_aside(
@@ -91,13 +93,13 @@ def test_a_killed_redrive_sends_every_letter_exactly_once(mill: Program) -> None
 def test_a_second_redrive_ends_the_first(mill: Program) -> None:
     """Which says so, with status 1; between them every letter goes once."""
     set_aside(mill, range(200))
-    first = mill.start("dlq", "redrive", "--all", "--rate", "20")
+    first = mill.start("dlq", "redrive", "--all", "--rate", SLOWLY)
     mill.until(lambda: len(mill.read(QUEUE)) >= 4)
     mill.run("dlq", "redrive", "--all", "--rate", "0")
 
     assert first.wait(30) == 1
     mill.processes.remove(first)
-    said = (mill.folder / "dlq-redrive---all---rate-20-0.log").read_text()
+    said = (mill.folder / f"dlq-redrive---all---rate-{SLOWLY}-0.log").read_text()
     assert said.startswith("hookmill: another `hookmill dlq` has begun meanwhile")
     assert said.count("\n") == 1
     assert sorted(numbers_of(mill.read(QUEUE))) == list(range(200))
@@ -106,13 +108,13 @@ def test_a_second_redrive_ends_the_first(mill: Program) -> None:
 def test_an_interrupted_redrive_says_how_far_it_came(mill: Program) -> None:
     """Status 130; the rest is still open."""
     set_aside(mill, range(200))
-    process = mill.start("dlq", "redrive", "--all", "--rate", "20")
+    process = mill.start("dlq", "redrive", "--all", "--rate", SLOWLY)
     mill.until(lambda: len(mill.read(QUEUE)) >= 4)
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(30) == 130
     mill.processes.remove(process)
-    said = (mill.folder / "dlq-redrive---all---rate-20-0.log").read_text()
+    said = (mill.folder / f"dlq-redrive---all---rate-{SLOWLY}-0.log").read_text()
     sent = len(mill.read(QUEUE))
     assert f"interrupted: {sent} letters are redriven" in said
     [group] = mill.json("dlq", "list")

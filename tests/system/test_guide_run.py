@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.guide import Reader, blocks
-from support.program import free_port
+from support.ports import free_port
 
 pytestmark = pytest.mark.broker
 

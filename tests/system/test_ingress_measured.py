@@ -1,6 +1,7 @@
 """`hookmill bench ingress`, run small: it starts its own broker, and says that all was right."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,4 +22,7 @@ def test_a_small_run_is_right(tmp_path: Path) -> None:
     assert [row["name"] for row in found["rows"]] == [
         "ingress, 8 connections", "plain program, 16 connections", "ingress, 16 connections",
     ]  # fmt: skip
+    by_wrk = [each["name"] for each in found["figures"] if "wrk" in each["name"]]
+    assert len(by_wrk) == (2 if shutil.which("wrk") else 0)
+    assert bool(by_wrk) is not any("wrk is not installed" in note for note in found["notes"])
     assert (tmp_path / ".hookmill" / "bench.json").exists()

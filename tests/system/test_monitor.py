@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.program import ECHEZONA_SECRET, Program, free_port, yoco
+from support.ports import free_port
+from support.program import ECHEZONA_SECRET, Program, yoco
 
 Samples = dict[tuple[str, str], float]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.program import Program, free_port, headers_of, yoco
+from support.ports import free_port
+from support.program import Program, headers_of, yoco
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.ports import free_port
 
 pytestmark = pytest.mark.broker
 
@@ -115,10 +116,3 @@ def start_up(folder: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
     return up
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

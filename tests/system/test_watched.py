@@ -14,7 +14,8 @@ import pytest
 
 from support.dashboards import FILES, queries
 from support.dashboards import program as script
-from support.program import ECHEZONA_SECRET, Program, free_port
+from support.ports import free_port
+from support.program import ECHEZONA_SECRET, Program
 from support.prometheus import Prometheus, hurried
 
 pytestmark = pytest.mark.broker

@@ -17,7 +17,6 @@ from hookmill.local.nodes import (
     choose_ports,
     new_cluster,
     new_id,
-    port_is_free,
     properties_text,
     server_settings,
 )
@@ -67,16 +66,6 @@ def test_nodes_take_their_ports_before_the_controllers() -> None:
     assert cluster.bootstrap_servers == ["127.0.0.1:9092", "127.0.0.1:9093", "127.0.0.1:9094"]
     assert cluster.controllers == "127.0.0.1:9095,127.0.0.1:9096,127.0.0.1:9097"
     assert len({cluster.cluster_id, *(node.directory_id for node in cluster.nodes)}) == 4
-
-
-def test_a_port_with_a_listener_is_not_free() -> None:
-    """A listening socket is seen, and no longer once it is closed."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-        assert not port_is_free(port)
-
-    assert port_is_free(port)
 
 
 def test_an_id_is_16_bytes_and_never_looks_like_an_option() -> None:

@@ -6,7 +6,8 @@ import socket
 from enum import Enum
 from typing import Any
 
-HOST = "127.0.0.1"
+from hookmill.local.ports import HOST
+
 CHUNK_BYTES = 64 * 1024
 
 

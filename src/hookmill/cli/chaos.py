@@ -16,18 +16,19 @@ from hookmill.chaos.checker import check
 from hookmill.chaos.faults import BROKERS, MEANINGS, SESSION_SECS, Fault, Kind, plan, short
 from hookmill.chaos.history import Broken, History, Verdict
 from hookmill.chaos.observe import LEDGER, observe, positions
-from hookmill.chaos.proxy import HOST, Proxies
+from hookmill.chaos.proxy import Proxies
 from hookmill.chaos.run import Look, Report, Result, run
 from hookmill.chaos.traffic import Traffic
 from hookmill.chaos.world import World
 from hookmill.cli.output import err, print_json, print_table
-from hookmill.cli.sample import endpoints, free_ports, own_environment, targets
+from hookmill.cli.sample import endpoints, own_environment, targets
 from hookmill.cli.setup import Setup, load_setup, now_us
 from hookmill.cli.topics import apply_all
 from hookmill.core.errors import ConfigurationError
 from hookmill.kafka.reader import reader
 from hookmill.kafka.topics import admin
 from hookmill.local.broker import LocalBroker
+from hookmill.local.ports import HOST, free_ports
 from hookmill.local.supervisor import Child
 from hookmill.telemetry import logs
 

@@ -15,7 +15,7 @@ import msgspec
 from hookmill.cli import trace
 from hookmill.cli.demo_report import Report, examine, print_report, settled
 from hookmill.cli.output import err, print_json
-from hookmill.cli.sample import endpoints, free_ports, own_environment, targets
+from hookmill.cli.sample import endpoints, own_environment, targets
 from hookmill.cli.setup import Setup, load_setup, now_us
 from hookmill.cli.topics import apply_all
 from hookmill.cli.up import children
@@ -24,6 +24,7 @@ from hookmill.kafka.reader import reader
 from hookmill.kafka.topics import admin
 from hookmill.local.broker import LocalBroker
 from hookmill.local.demo_plan import Played, play
+from hookmill.local.ports import free_ports
 from hookmill.local.simulator import session
 from hookmill.local.supervisor import Supervisor
 from hookmill.telemetry import logs

@@ -14,7 +14,8 @@ from pathlib import Path
 from hookmill.local import nodes, probe, process, storage
 from hookmill.local.errors import BrokerError
 from hookmill.local.jars import ensure_jars, find_java
-from hookmill.local.nodes import HOST, Cluster, Node, NodeFiles, check_layout
+from hookmill.local.nodes import Cluster, Node, NodeFiles, check_layout
+from hookmill.local.ports import HOST, port_is_free
 from hookmill.local.waiting import exclusive, wait_until
 
 __all__ = ["BrokerError", "LocalBroker", "NodeStatus"]
@@ -169,7 +170,7 @@ class LocalBroker:
         missing = [node for node in wanted if not self._running(node)]
         for node in missing:
             for port in (node.port, node.controller_port):
-                if not nodes.port_is_free(port):
+                if not port_is_free(port):
                     raise nodes.busy_port(port)
         if not missing:
             return

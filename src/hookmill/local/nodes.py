@@ -6,17 +6,15 @@ again at each start, so that they follow the program.
 
 import base64
 import secrets
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from hookmill.local.errors import BrokerError
+from hookmill.local.ports import HOST, PORT_MAX
 
-HOST = "127.0.0.1"
 NODE_COUNTS = (1, 3)
-PORT_MAX = 65535
 INTERNAL_PARTITIONS = 4
 
 
@@ -126,18 +124,6 @@ def busy_port(port: int) -> BrokerError:
         f"port {port} on {HOST} is in use by another program: "
         "end that program, or set local.broker_port (and another local.dir) for this broker"
     )
-
-
-def port_is_free(port: int) -> bool:
-    """Say whether a server could listen on this port of the loopback address now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as candidate:
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            candidate.bind((HOST, port))
-            candidate.listen()
-        except OSError:
-            return False
-    return True
 
 
 def new_id(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:

@@ -12,7 +12,8 @@ import msgspec
 
 from hookmill.local.errors import BrokerError
 from hookmill.local.jars import ensure_jars, find_java
-from hookmill.local.nodes import Cluster, NodeFiles, new_cluster, port_is_free
+from hookmill.local.nodes import Cluster, NodeFiles, new_cluster
+from hookmill.local.ports import port_is_free
 
 FORMAT_CLASS = "kafka.tools.StorageTool"
 FORMAT_TIMEOUT_SECS = 60.0

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from hookmill.bench.usage import Usage, usage
 from hookmill.cli.output import err
-from hookmill.cli.sample import endpoints, free_ports, own_environment
+from hookmill.cli.sample import endpoints, own_environment
 from hookmill.cli.setup import Setup, load_setup
 from hookmill.cli.topics import apply_all
 from hookmill.core.errors import HookmillError
 from hookmill.local.broker import LocalBroker
+from hookmill.local.ports import free_ports
 from hookmill.local.supervisor import Child, Supervisor
 from hookmill.telemetry import logs
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from hookmill.bench import wrk
 from hookmill.bench.figures import Check, Figure, Result
 from hookmill.bench.ingress import Side, all_kept
 from hookmill.bench.profile import profiled
@@ -20,7 +21,7 @@ from hookmill.pipeline import RAW
 from hookmill.stages import headers
 
 PER = 10_000
-ROUNDS = 4
+ROUNDS = 8
 WARM_UP = 2_000
 RATIO_MAX = 0.65
 CROWD_TIMES_MAX = 1.3
@@ -54,14 +55,18 @@ def ingress(
 
     The plain program is an aiohttp application with an HMAC and one awaited send. Both get the same
     signed deliveries of about 1 KiB from a process of its own, in alternation, and every 200 is
-    looked up in Kafka.
+    looked up in Kafka. Where wrk is installed, it is the client of a few rounds more.
     """
     crowds = connections or [64, 512]
 
     async def work() -> Result:
         async with stand() as standing:
             result = await _measure(standing, requests, crowds, profile)
-            figures = list(result.figures)
+            figures, notes = list(result.figures), list(result.notes)
+            if program := wrk.program():
+                figures += await trials.by_wrk(standing, program, crowds[0])
+            else:
+                notes.append("wrk is not installed: all load came from hookmill's own client")
             if idle:
                 figures += await trials.idle(standing, idle)
             if soak_secs:
@@ -71,7 +76,9 @@ def ingress(
             if outage:
                 figures += await trials.outage(standing)
             checks = (*result.checks, await _nothing_lost(standing))
-            return msgspec.structs.replace(result, figures=tuple(figures), checks=checks)
+            return msgspec.structs.replace(
+                result, figures=tuple(figures), checks=checks, notes=tuple(notes)
+            )
 
     run(work, against=against, as_json=as_json)
 

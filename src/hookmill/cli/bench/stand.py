@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from hookmill.bench import wrk
 from hookmill.bench.ingress import Posted, Side, posts
 from hookmill.bench.load import Outcome, Plan
 from hookmill.cli.bench.bed import Bed, Running, bed
-from hookmill.cli.sample import free_ports, targets
+from hookmill.cli.sample import targets
 from hookmill.cli.setup import now_us
 from hookmill.core.errors import HookmillError
+from hookmill.local.ports import free_ports
 from hookmill.local.simulator import Target
 from hookmill.local.supervisor import Child
 
@@ -62,21 +64,24 @@ class Stand:
         )
         asked, told = self.bed.folder / "load.plan", self.bed.folder / "load.outcome"
         asked.write_bytes(msgspec.msgpack.encode(plan))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "hookmill.bench.load", str(asked), str(told),
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            _, said = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            raise HookmillError(f"the load failed: {said.decode(errors='replace')[-300:]}")
+        await _run([sys.executable, "-m", "hookmill.bench.load", str(asked), str(told)])
         outcome = msgspec.msgpack.decode(told.read_bytes(), type=Outcome)
         if name == "ingress":
             self.accepted.update(each.delivery for each in outcome.answers if each.status == 200)
         return outcome
+
+    async def load_by_wrk(
+        self, program: str, name: str, posted: Sequence[Posted], *, connections: int, secs: int
+    ) -> wrk.Told:
+        """Post them to that server, again and again for so long, by wrk."""
+        command = wrk.command(
+            program, f"http://127.0.0.1:{self.port(name)}/", [each.wire for each in posted],
+            connections=connections, secs=secs, folder=self.bed.folder,
+        )  # fmt: skip
+        told = wrk.told(await _run(command), self.bed.folder)
+        if name == "ingress":
+            self.accepted.update(told.deliveries)
+        return told
 
     async def round(self, side: Side, server: str, count: int, connections: int) -> None:
         """Post so many, and add what they cost to the side."""
@@ -85,6 +90,20 @@ class Stand:
         outcome = await self.load(server, posted, connections=connections)
         after = self.running.usage(server)
         side.add(posted, outcome, after.cpu_secs - before.cpu_secs, after.rss_bytes)
+
+
+async def _run(command: Sequence[str]) -> str:
+    """What the program says; raises HookmillError when it fails."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    try:
+        said, failed = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if process.returncode:
+        raise HookmillError(f"the load failed: {failed.decode(errors='replace')[-300:]}")
+    return said.decode(errors="replace")
 
 
 @asynccontextmanager

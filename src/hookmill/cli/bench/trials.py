@@ -1,15 +1,17 @@
-"""What the ingress does at its limits: long load, idle crowds, too much load, Kafka away."""
+"""What the ingress does by another client, and at its limits: long, idle, too much, Kafka away."""
 
 import asyncio
 import time
 
 from hookmill.bench.figures import Figure
+from hookmill.bench.ingress import Side
 from hookmill.bench.load import Outcome
 from hookmill.cli.bench.bed import tell
 from hookmill.cli.bench.stand import Stand
 from hookmill.core.errors import HookmillError
 from hookmill.local import probe
 
+WRK_ROUNDS, WRK_SECS, WRK_POSTS = 4, 2, 10_000
 SOAK_RATE = 1_000.0
 SOAK_CHUNK_SECS = 10
 IDLE_SECS = 20.0
@@ -25,6 +27,31 @@ BEFORE_SECS, AWAY_SECS, AFTER_SECS = 1.0, 8.0, 60.0  # a busy machine starts it 
 BACK_SECS_MAX = 1.0
 SAMPLE_SECS = 0.5
 PROBE_SECS = 0.01
+
+
+async def by_wrk(standing: Stand, program: str, connections: int) -> list[Figure]:
+    """The plain program and the ingress once more in turn, with wrk as their client."""
+    plain, own = sides = [Side(name="floor"), Side(name="ingress")]
+    for number in range(WRK_ROUNDS):
+        tell(f"wrk, {connections} connections: round {number + 1} of {WRK_ROUNDS}")
+        for side in sides:
+            before = standing.running.usage(side.name).cpu_secs
+            told = await standing.load_by_wrk(
+                program, side.name, standing.posts(WRK_POSTS),
+                connections=connections, secs=WRK_SECS,
+            )  # fmt: skip
+            if told.failed or not told.answered:
+                raise HookmillError(f"{told.failed} of wrk's requests to {side.name} failed")
+            side.cpu_secs += standing.running.usage(side.name).cpu_secs - before
+            side.wall_secs += told.wall_secs
+            side.offered += told.answered
+    ratio = (own.cpu_secs / own.offered) / (plain.cpu_secs / plain.offered)
+    per_sec = own.offered / own.wall_secs
+    called = f"by wrk, {connections} connections: ingress"
+    return [
+        Figure(name=f"{called} to plain program", value=ratio, unit="of its CPU"),
+        Figure(name=called, value=per_sec, unit="deliveries/s"),
+    ]
 
 
 async def soak(standing: Stand, secs: int) -> list[Figure]:

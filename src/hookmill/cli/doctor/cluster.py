@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hookmill.cli.doctor.finding import Finding, failure, ok, some, warning
 from hookmill.kafka.survey import INTERNAL_TOPICS, Clock, Survey
 from hookmill.kafka.topics import Difference, Found, Wanted, compare
-from hookmill.kafka.transaction import FEATURE, LEVEL, TRANSACTION_TIMEOUT_MS
+from hookmill.kafka.transaction import FEATURE, LEVEL, OWNED_TIMEOUT_MS
 
 NEEDED_REQUESTS = {
     0: ("Produce", 12), 1: ("Fetch", 4), 2: ("ListOffsets", 1), 3: ("Metadata", 5),
@@ -198,9 +198,9 @@ def settings(seen: Survey) -> Iterator[Finding]:
                       "timeout.ms, auto.create.topics.enable")  # fmt: skip
         return
     longest_ms = int(seen.settings.get("transaction.max.timeout.ms") or 900_000)
-    if longest_ms < TRANSACTION_TIMEOUT_MS:
+    if longest_ms < OWNED_TIMEOUT_MS:
         yield failure("kafka.settings", f"transaction.max.timeout.ms is {longest_ms}",
-                      f"raise it to {TRANSACTION_TIMEOUT_MS} or more: the stages' transactions "
+                      f"raise it to {OWNED_TIMEOUT_MS} or more: the stages' transactions "
                       "are refused")  # fmt: skip
     else:
         yield ok("kafka.settings", f"transaction.max.timeout.ms is {longest_ms}")
