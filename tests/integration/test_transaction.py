@@ -10,19 +10,20 @@ from aiokafka.errors import ProducerFenced
 from hookmill.core.record import Output
 from hookmill.kafka.reader import reader
 from hookmill.kafka.transaction import TransactionalProducer
-from hookmill.pipeline import KEEP_MS, NORMALIZED, RAW, UNIQUE, Topic
+from hookmill.pipeline import DEDUP, KEEP_MS, NORMALIZED, RAW, SEEN, UNIQUE, Topic
 from support.brokers import BrokerLog
 
 pytestmark = pytest.mark.broker
 
 GROUP = "group"
+TOPICS = (RAW, UNIQUE, NORMALIZED, SEEN)
 
 
 @pytest.fixture
 async def log(broker_servers: list[str], namespace: str) -> AsyncIterator[BrokerLog]:
-    """Three topics."""
+    """Topics of the first stages."""
     log = BrokerLog(broker_servers, namespace)
-    await log.start([Topic(each, "test", KEEP_MS, 1_300_000) for each in (RAW, UNIQUE, NORMALIZED)])
+    await log.start([Topic(each, "test", KEEP_MS, 1_300_000) for each in TOPICS])
     yield log
     await log.stop()
 
@@ -32,7 +33,7 @@ async def producer(log: BrokerLog, *, batch_bytes_max: int = 1_000) -> Transacti
     made = TransactionalProducer(
         log.connection, log.names.group("it"), client_id="test", batch_bytes_max=batch_bytes_max
     )
-    await made.start()
+    await made.fence()
     return made
 
 
@@ -80,6 +81,98 @@ async def test_an_end_whose_answer_was_lost_can_be_asked_for_again(log: BrokerLo
 
     assert len(await log.read(UNIQUE, 0)) == 2
     await its.stop()
+
+
+async def unanswered() -> None:
+    """An end that no coordinator answers in time."""
+    raise TimeoutError
+
+
+async def in_doubt(log: BrokerLog, lost: pytest.MonkeyPatch) -> TransactionalProducer:
+    """One whose commit of two records nobody answers, for as long as that is lost."""
+    its = await producer(log)
+    lost.setattr(its, "_end", unanswered)
+    with pytest.raises(TimeoutError):
+        await its.commit(its.pack(outputs(UNIQUE, 2)), 0, log.names.topic)
+    return its
+
+
+async def test_an_owner_settles_what_nobody_answered_before_it_fences(
+    log: BrokerLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To fence at once would abort what a coordinator may have begun to commit."""
+    port = await log.port(DEDUP, 0)
+    await port.fence()
+    monkeypatch.setattr(port._producer, "_end", unanswered)
+    packed = port.pack()
+    packed.add([*outputs(UNIQUE, 2), *outputs(SEEN, 1)])
+    with pytest.raises(TimeoutError):
+        await port.commit(packed, 2)
+    with pytest.raises(TimeoutError):
+        await port.fence()
+    monkeypatch.undo()
+
+    await port.fence()
+    assert len(await log.read(UNIQUE, 0)) == 2
+    assert await port.committed() == 2
+    await port.close()
+
+
+async def test_whoever_stops_settles_what_nobody_answered(
+    log: BrokerLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its successor, elsewhere, can only fence."""
+    with monkeypatch.context() as lost:
+        its = await in_doubt(log, lost)
+
+    await its.stop()
+    assert len(await log.read(UNIQUE, 0)) == 2
+
+
+async def test_one_that_could_not_settle_when_it_stopped_does_before_it_fences(
+    log: BrokerLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops all the same."""
+    with monkeypatch.context() as lost:
+        its = await in_doubt(log, lost)
+        await its.stop()
+
+    await its.fence()
+    assert len(await log.read(UNIQUE, 0)) == 2
+    await its.stop()
+
+
+async def test_only_an_end_that_was_asked_for_is_settled(
+    log: BrokerLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a transaction that was not wholly written nothing is ever committed."""
+    its = await producer(log)
+    monkeypatch.setattr(its, "_write", unanswered_write)
+    with pytest.raises(TimeoutError):
+        await its.commit(its.pack(outputs(UNIQUE, 1)), 0, log.names.topic)
+    monkeypatch.setattr(its, "_end", pytest.fail)
+    await its.fence()
+    await its.stop()
+    assert await log.read(UNIQUE, 0) == []
+
+
+async def unanswered_write(*arguments: object) -> dict[str, int]:
+    """A write that no broker answers in time."""
+    raise TimeoutError
+
+
+async def test_what_another_owner_undid_stays_undone(
+    log: BrokerLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old owner is told so, and that settles it."""
+    with monkeypatch.context() as lost:
+        first = await in_doubt(log, lost)
+    second = await producer(log)
+
+    await first.stop()
+    await second.commit(second.pack(outputs(UNIQUE, 1)), 0, log.names.topic)
+    assert len(await log.read(UNIQUE, 0)) == 1
+    await second.stop()
 
 
 async def test_who_was_fenced_commits_nothing(log: BrokerLog) -> None:

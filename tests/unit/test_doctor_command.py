@@ -1,7 +1,6 @@
 """`hookmill doctor` as a person meets it: what it prints, its exit statuses, one JSON value."""
 
 import json
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hookmill.cli.main import main
+from support.ports import free_port
 
 CONFIG = """
 allow_inline_secrets = true
@@ -30,9 +30,7 @@ Run = Callable[..., tuple[int, str]]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs the program in a folder whose configuration names a cluster that does not answer."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        (tmp_path / "hookmill.toml").write_text(CONFIG.format(port=free.getsockname()[1]))
+    (tmp_path / "hookmill.toml").write_text(CONFIG.format(port=free_port()))
     monkeypatch.chdir(tmp_path)
 
     def running(*arguments: str) -> tuple[int, str]:

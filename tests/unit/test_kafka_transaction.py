@@ -125,7 +125,7 @@ async def started(cluster: Cluster) -> TransactionalProducer:
     """A producer that has fenced."""
     connection = Connection(("unused:1",), {"security_protocol": "PLAINTEXT"})
     producer = TransactionalProducer(connection, "id", client_id="test", batch_bytes_max=300)
-    await producer.start()
+    await producer.fence()
     return producer
 
 
@@ -241,7 +241,7 @@ async def test_before_the_fence_and_after_the_end_nothing_is_committed(cluster: 
     producer = TransactionalProducer(connection, "id", client_id="test")
     with pytest.raises(IllegalOperation):
         await commit(producer)
-    await producer.start()
+    await producer.fence()
     await producer.stop()
     with pytest.raises(IllegalOperation):
         await commit(producer)

@@ -29,8 +29,9 @@ Event = tuple[bytes, str]
 
 BODY_BYTES = 1_024
 DUPLICATES = 0.25
-EARLIER, EXPIRED = "evt_earlier_{:012d}", "evt_expired_{:012d}"
-"""What events that came before are called, within their window and out of it."""
+EARLIER, EXPIRED = "evt_{:012d}_earlier", "evt_{:012d}_expired"
+"""What events that came before are called, within their window and out of it: among each other in
+the order of keys, as events of any two days are."""
 
 
 def padded(endpoint: Endpoint, count: int, *, seed: int = 1) -> Iterator[Output]:

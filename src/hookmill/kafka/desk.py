@@ -40,14 +40,14 @@ class Desk:
 
 
 class KafkaDesk(Desk):
-    """Decides too. Implements `redrive.Port`; it has no producer before the first `fence`."""
+    """Decides too. Implements `redrive.Port`."""
 
     def __init__(
         self, connection: Connection, names: Names, *, letters: Reader, decisions: Reader
     ) -> None:
         super().__init__(names, letters=letters, decisions=decisions)
-        self._connection = connection
-        self._producer: TransactionalProducer | None = None
+        its_id = self.transactional_id
+        self._producer = TransactionalProducer(connection, its_id, client_id=its_id)
 
     @property
     def transactional_id(self) -> str:
@@ -55,16 +55,11 @@ class KafkaDesk(Desk):
         return self._names.group("dlq")
 
     async def fence(self) -> None:
-        """Throw the old producer away and initialise the same id again."""
-        await self.close()
-        self._producer = TransactionalProducer(
-            self._connection, self.transactional_id, client_id=self.transactional_id
-        )
-        await self._producer.start()
+        """Settle what was left open, and whoever decided before commits nothing more."""
+        await self._producer.fence()
 
     async def commit(self, outputs: Sequence[Output], partition: int) -> None:
         """One transaction."""
-        assert self._producer is not None
         try:
             packed = self._producer.pack(outputs)
             await self._producer.commit(packed, partition, self._names.topic)
@@ -72,10 +67,8 @@ class KafkaDesk(Desk):
             raise Fenced from error
 
     async def close(self) -> None:
-        """Let go of the producer; the next fence settles what it left open."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        """Disconnect the producer."""
+        await self._producer.stop()
 
 
 @contextlib.asynccontextmanager

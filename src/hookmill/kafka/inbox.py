@@ -24,7 +24,7 @@ from aiokafka.consumer.fetcher import FetchResult
 from hookmill.core.record import Record
 from hookmill.kafka.records import Fetched
 
-HELD_BYTES_MAX = 2 * 1024 * 1024
+HELD_BYTES_MAX = 1024 * 1024
 """No more is drawn of a partition of which so much waits."""
 REST_SECS = 0.01
 """From the answer of a broker to the next question to it. An idle consumer has a question waiting

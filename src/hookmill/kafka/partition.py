@@ -15,7 +15,7 @@ from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
 from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.packing import Packed
 from hookmill.kafka.producing import BATCH_BYTES_MAX
-from hookmill.kafka.transaction import TransactionalProducer
+from hookmill.kafka.transaction import OWNED_TIMEOUT_MS, TransactionalProducer
 from hookmill.pipeline import Names, Stage
 
 RESTORE_FETCH_BYTES = 1024 * 1024
@@ -43,11 +43,16 @@ class Owner:
         self._connection = connection
         self._names = names
         self._consumer = consumer
-        self._batch_bytes_max = batch_bytes_max
         self._group = names.group(group)
         self._input = self._at(reads)
         self._changelog = self._at(changelog)
-        self._producer: TransactionalProducer | None = None
+        self._producer = TransactionalProducer(
+            connection,
+            self.transactional_id,
+            client_id=f"{self._group}-{partition}",
+            batch_bytes_max=batch_bytes_max,
+            timeout_ms=OWNED_TIMEOUT_MS,
+        )
 
     @property
     def transactional_id(self) -> str:
@@ -55,15 +60,8 @@ class Owner:
         return f"{self._group}-{self._input.topic}-{self.partition}"
 
     async def fence(self) -> None:
-        """Throw the old producer away and initialise the same id again."""
-        await self.close()
-        self._producer = TransactionalProducer(
-            self._connection,
-            self.transactional_id,
-            client_id=f"{self._group}-{self.partition}",
-            batch_bytes_max=self._batch_bytes_max,
-        )
-        await self._producer.start()
+        """Settle what this owner left open, and whoever had the partition commits nothing more."""
+        await self._producer.fence()
 
     async def changelog_bounds(self) -> tuple[int, int]:
         """First and next offset of the changelog; after the fence nothing of it is open."""
@@ -107,14 +105,11 @@ class Owner:
 
     def pack(self) -> Packed:
         """Where the outputs of the next transaction are put as they come."""
-        assert self._producer is not None
         return self._producer.pack()
 
     async def close(self) -> None:
-        """Let go of the producer; the next fence settles what it left open."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        """Disconnect the producer."""
+        await self._producer.stop()
 
     def _at(self, topic: str) -> TopicPartition:
         return TopicPartition(self._names.topic(topic), self.partition)
@@ -140,7 +135,6 @@ class Owner:
     async def _commit(
         self, packed: Packed, offsets: Mapping[TopicPartition, int]
     ) -> dict[str, int]:
-        assert self._producer is not None
         return await self._producer.commit(
             packed, self.partition, self._names.topic, group=self._group, offsets=offsets
         )

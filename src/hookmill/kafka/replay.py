@@ -40,14 +40,14 @@ class Replay:
     ) -> None:
         self.sent = 0
         self._source = source
-        self._connection = connection
         self._names = names
         self._wish = wish
         self._rules = rules
         self._watcher = watcher
         self._rate_per_sec = rate_per_sec
         self._pause = pause
-        self._producer: TransactionalProducer | None = None
+        its_id = names.group("replay")  # one for everybody, so that no two run at a time
+        self._producer = TransactionalProducer(connection, its_id, client_id=its_id)
 
     @property
     def group(self) -> str:
@@ -63,22 +63,14 @@ class Replay:
 
     async def run(self) -> None:
         """Do it. After any error it can be run again, by whoever wishes the same."""
-        await self._fence()
+        await self._producer.fence()
         try:
             ranges = await self._left()
             self._watcher.begins(sum(end - start for start, end in ranges.values()))
             for partition, span in ranges.items():
                 await self._partition(partition, span)
         finally:
-            producer, self._producer = self._producer, None
-            if producer is not None:
-                await producer.stop()
-
-    async def _fence(self) -> None:
-        """One id for everybody, so that two replays never run at a time."""
-        its_id = self._names.group("replay")
-        self._producer = TransactionalProducer(self._connection, its_id, client_id=its_id)
-        await self._producer.start()
+            await self._producer.stop()
 
     async def _left(self) -> dict[int, tuple[int, int]]:
         """The offsets of the time that is meant, from where this wish stands."""
@@ -115,7 +107,6 @@ class Replay:
     async def _transaction(
         self, outputs: Sequence[Output], at: TopicPartition, position: int
     ) -> None:
-        assert self._producer is not None
         await self._producer.commit(
             self._producer.pack(outputs), at.partition, self._names.topic,
             group=self.group, offsets={at: position},

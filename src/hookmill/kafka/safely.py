@@ -16,9 +16,8 @@ def goes_on_at(committed: int | None, kept: int | None, begin: int) -> int | Non
 
     A transaction writes both, so they are the same; or the group's is gone, or was set back by
     hand. One that is ahead was committed alone, and what lies between has no outputs: it is done
-    again. (Seen with Apache Kafka 4.3.1, two of three brokers killed, and a client that does not
-    speak KIP-890: a coordinator that came back from its crash committed a part of what its
-    successor aborted.)
+    again. (Seen with Apache Kafka 4.3.1, two of three brokers killed: a coordinator that came back
+    from its crash committed a part of what its successor aborted; see `transaction._settle`.)
     A kept one that the log has deleted tells nothing any more.
     """
     if kept is None or kept < begin:

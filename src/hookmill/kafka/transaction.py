@@ -11,6 +11,7 @@ doubt: what a broker or coordinator may just not be ready for is sent again as i
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
     IllegalOperation,
+    KafkaError,
     ProducerFenced,
     TopicAuthorizationFailedError,
     for_code,
@@ -27,7 +29,14 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from hookmill.core.errors import UnsafeCluster
 from hookmill.core.record import Output
-from hookmill.kafka.client import ELSEWHERE, NETWORK_TIMEOUT_SECS, UNANSWERED, Connection, close
+from hookmill.kafka.client import (
+    CLOSE_TIMEOUT_SECS,
+    ELSEWHERE,
+    NETWORK_TIMEOUT_SECS,
+    UNANSWERED,
+    Connection,
+    close,
+)
 from hookmill.kafka.packing import Packed
 from hookmill.kafka.produce_request import Produce, produced
 from hookmill.kafka.producing import BATCH_BYTES_MAX
@@ -35,6 +44,10 @@ from hookmill.kafka.requests import VersionsRequest, finalized_features
 from hookmill.kafka.transaction_requests import Commit, TransactionalOffsets
 
 TRANSACTION_TIMEOUT_MS = 15_000
+"""After this the cluster aborts a transaction that nobody ends; its readers wait until then."""
+OWNED_TIMEOUT_MS = 60_000
+"""The same for a partition's: its next owner ends it at once, and while it has this one the
+cluster should not decide before it was asked again (`_settle`)."""
 COMMIT_TIMEOUT_SECS = 20.0
 AGAIN_SECS = 0.01
 """Before a request that came too early goes out again: mostly the markers of the transaction before
@@ -50,9 +63,10 @@ _EARLY = frozenset({14, 51})
 
 
 class TransactionalProducer:
-    """Commits transactions under its id, once `start` has fenced whoever had the id before.
+    """Commits transactions under its id, once it has fenced whoever had the id before.
 
-    After any error it is of no use: what became of the transaction is known to the next fence.
+    After any error it commits nothing until it has fenced anew: what became of its last transaction
+    is known then.
     """
 
     def __init__(
@@ -62,25 +76,34 @@ class TransactionalProducer:
         *,
         client_id: str,
         batch_bytes_max: int = BATCH_BYTES_MAX,
+        timeout_ms: int = TRANSACTION_TIMEOUT_MS,
     ) -> None:
         self._id = transactional_id
+        self._timeout_ms = timeout_ms
         self._batch_bytes_max = batch_bytes_max
-        self._client = AIOKafkaClient(
-            **connection.arguments(client_id), request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000)
-        )
+        self._arguments = connection.arguments(client_id)
+        self._client: Any = None
         self._coordinators: dict[Any, int] = {}
         self._producer = (-1, -1)
         self._in_doubt = True
+        self._ends = False
 
-    async def start(self) -> None:
-        """Connect, and take the id over: who had it can commit nothing any more.
+    async def fence(self) -> None:
+        """Connect anew, settle the last transaction, and take the id over: who had it can commit
+        nothing any more.
 
         Raises UnsafeCluster where the cluster has not these transactions, KafkaError, TimeoutError.
         """
+        await self._disconnect()
+        self._client = AIOKafkaClient(
+            **self._arguments, request_timeout_ms=int(COMMIT_TIMEOUT_SECS * 1000)
+        )
+        self._coordinators.clear()
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             await self._client.bootstrap()
             await self._check_cluster()
-            request = InitProducerIdRequest(self._id, TRANSACTION_TIMEOUT_MS)
+            await self._settle()
+            request = InitProducerIdRequest(self._id, self._timeout_ms)
             answer = await self._ask(CoordinationType.TRANSACTION, self._id, request, _own_code)
         self._producer = (answer.producer_id, answer.producer_epoch)
         self._in_doubt = False
@@ -117,14 +140,40 @@ class TransactionalProducer:
                     self._id, self._producer, group, list(offsets.items())
                 )
                 await self._ask(CoordinationType.GROUP, group, request, _codes_of_each)
+            self._ends = True
             await self._end()
-        self._in_doubt = False
+        self._ends = self._in_doubt = False
         return written
 
     async def stop(self) -> None:
-        """Disconnect, within a time limit, whatever state it is in."""
+        """Disconnect within a time limit, whatever state it is in; the last transaction is settled
+        before, where that can be done soon."""
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECS):
+                    await self._settle()
+        finally:
+            await self._disconnect()
+
+    async def _settle(self) -> None:
+        """Ask for the end of the last transaction again, if that was asked for and not answered.
+
+        A coordinator that crashed may have decided what its successor has not heard of, and tell
+        partitions of it when it comes back (Apache Kafka 4.3.1, two of three brokers killed: it
+        reads its log beyond the high watermark). A successor that is asked for the same decides the
+        same; one that is asked for a fence aborts the rest, and half a transaction is committed.
+
+        Returns once a coordinator has answered: what it refuses was decided before.
+        """
+        if self._ends:
+            with contextlib.suppress(KafkaError):
+                await self._end()
+            self._ends = False
+
+    async def _disconnect(self) -> None:
         self._in_doubt = True
-        await close(self._client)
+        if self._client is not None:
+            await close(self._client)
 
     async def _check_cluster(self) -> None:
         answer = await self._client.send(self._client.get_random_node(), VersionsRequest())
