@@ -331,7 +331,7 @@ async def test_a_defect_is_told_without_what_it_was_about(front: Front) -> None:
     def fail() -> bool:
         raise ValueError(f"invalid literal: '{CARD}'")
 
-    front.ingress._keeper.admits = fail  # type: ignore[method-assign]
+    front.ingress.keeper.admits = fail  # type: ignore[method-assign]
     with capture_logs() as said:
         answer = await raw(front.port, good(extra=CLOSE))
     [line] = [each for each in said if each["event"] == "request_failed"]

@@ -18,8 +18,9 @@ from hookmill.core.ids import uuid7_epoch_ms
 from hookmill.kafka.client import Connection
 from hookmill.kafka.partitioner import partition_of
 from hookmill.stages import headers
-from support.brokers import BrokerLog, free_port, until
+from support.brokers import BrokerLog, until
 from support.front import PARTITIONS, REHIVE_SECRET, Front, event, post, posted, raw, signed
+from support.ports import free_port
 
 pytestmark = pytest.mark.broker
 

@@ -1,37 +1,36 @@
 """More comes than Kafka takes: bounded memory, an honest answer, and what was accepted is kept."""
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import aiohttp
 import pytest
 
 from hookmill.config import options
-from hookmill.core.errors import NotKept
 from hookmill.core.record import Output
 from hookmill.ingress.server import Keeper
 from hookmill.kafka.lanes import Settled
-from support.brokers import BrokerLog
+from support.brokers import BrokerLog, until
 from support.front import PARTITIONS, TOPICS, Front, event, signed
 
 pytestmark = pytest.mark.broker
 
-TAKEN_PER_SEC = 200
 OFFERED_TIMES = 3
-SECONDS = 2
+WAVES = 4
+REQUESTS_MAX = 20
 BYTES_MAX = 64 * 1024
-DEADLINE_SECS = 2.0
+PADDING = 4096
 
 
-class Narrow:
-    """The real appender behind a bottleneck: so many records a second and no more."""
+class Gate:
+    """The real appender behind a gate, before which everything waits while it is shut."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._free_at = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._opened = asyncio.Event()
+        self._waiting: list[Callable[[], None]] = []
 
     @property
     def available(self) -> bool:
@@ -43,79 +42,93 @@ class Narrow:
         return self._keeper.admits()
 
     async def append(self, topic: str, output: Output, *, deadline: float) -> None:
-        """Wait for one's turn, then as the real one; whose deadline passes is not kept."""
-        now = asyncio.get_running_loop().time()
-        self._free_at = max(now, self._free_at) + 1 / TAKEN_PER_SEC
-        await asyncio.sleep(self._free_at - now)
+        """As the real one, once it may."""
+        await self._opened.wait()
         await self._keeper.append(topic, output, deadline=deadline)
 
     def post(self, topic: str, output: Output, *, deadline: float, settled: Settled) -> None:
         """As `append`."""
+        work = partial(self._keeper.post, topic, output, deadline=deadline, settled=settled)
+        if self._opened.is_set():
+            work()
+        else:
+            self._waiting.append(work)
 
-        async def wait() -> None:
-            try:
-                await self.append(topic, output, deadline=deadline)
-            except NotKept as error:
-                settled(error)
-            else:
-                settled(None)
+    def shut(self) -> None:
+        """Nothing passes from now on."""
+        self._opened.clear()
 
-        task = asyncio.ensure_future(wait())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def open(self) -> None:
+        """What waited passes, and what comes."""
+        self._opened.set()
+        waiting, self._waiting = self._waiting, []
+        for work in waiting:
+            work()
 
 
 @pytest.fixture
 async def crowded(broker_servers: list[str], namespace: str) -> AsyncIterator[Front]:
-    """An ingress whose Kafka is slow, and whose limits are small."""
+    """An ingress whose limits are small."""
     log = BrokerLog(broker_servers, namespace)
     await log.start(TOPICS, partitions=PARTITIONS)
     limits = options.Ingress(
         bytes_in_flight_max=BYTES_MAX,
-        requests_in_flight_max=100,
-        endpoint_requests_in_flight_max=80,
-        answer_deadline_secs=DEADLINE_SECS,
+        requests_in_flight_max=2 * REQUESTS_MAX,
+        endpoint_requests_in_flight_max=REQUESTS_MAX,
     )
     front = Front(log, limits)
     await front.start()
-    front.ingress._keeper = Narrow(front.appender)
     yield front
     await front.stop()
     await log.stop()
 
 
-@pytest.mark.parametrize("padding", [0, 4096], ids=["too many", "too many bytes"])
-async def test_three_times_what_kafka_takes(
-    crowded: Front, client: aiohttp.ClientSession, padding: int
+def padded(number: int, padding: int) -> bytes:
+    """A body, as long as every other one."""
+    return event(1000 + number) + b" " * padding
+
+
+@pytest.mark.parametrize(
+    ("padding", "fit"),
+    [(0, REQUESTS_MAX), (PADDING, BYTES_MAX // len(padded(0, PADDING)))],
+    ids=["too many", "too many bytes"],
+)
+async def test_three_times_what_fits(
+    crowded: Front, client: aiohttp.ClientSession, padding: int, fit: int
 ) -> None:
-    """The surplus hears 429 or 503 with Retry-After at once; the accepted are kept, in time."""
+    """The surplus hears 429 with Retry-After at once, whatever the others wait for; as many as fit
+    are accepted and kept, wave after wave."""
+    gate = crowded.ingress.keeper = Gate(crowded.appender)
     answers: Counter[int] = Counter()
-    taken: dict[str, float] = {}
-    held_most = 0
+    taken: set[str] = set()
 
     async def deliver(number: int) -> None:
-        nonlocal held_most
-        body = event(number) + b" " * padding
-        await asyncio.sleep(number / (OFFERED_TIMES * TAKEN_PER_SEC))
-        began = time.monotonic()
+        body = padded(number, padding)
         async with client.post(crowded.url + "shop", data=body, headers=signed(body)) as response:
             said = await response.json()
             answers[response.status] += 1
             if response.status == 200:
-                taken[said["delivery"]] = time.monotonic() - began
+                taken.add(said["delivery"])
             else:
                 assert int(response.headers["retry-after"]) >= 1
-        held_most = max(held_most, crowded.ingress._admission.held_bytes)
 
-    offered = OFFERED_TIMES * TAKEN_PER_SEC * SECONDS
-    await asyncio.gather(*(deliver(number) for number in range(offered)))
-    kept = {dict(record.headers)["hm-delivery"].decode(): record for record in await crowded.kept()}
+    def refused(count: int) -> bool:
+        return answers.total() - answers[200] == count and crowded.ingress.in_flight == fit
 
-    assert set(answers) <= {200, 429, 503}
-    assert answers[200] > offered / OFFERED_TIMES / 2, answers
-    assert answers[429] > 0, answers
-    assert held_most <= BYTES_MAX
-    assert taken.keys() <= kept.keys()
-    p99 = sorted(taken.values())[int(len(taken) * 0.99)]
-    assert p99 < DEADLINE_SECS, "an accepted delivery was answered after its deadline"
-    assert crowded.ingress.in_flight == 0
+    offered = OFFERED_TIMES * fit
+    for wave in range(WAVES):
+        gate.shut()
+        numbers = range(wave * offered, (wave + 1) * offered)
+        surplus = (wave + 1) * (offered - fit)
+        async with asyncio.TaskGroup() as asking:
+            for number in numbers:
+                asking.create_task(deliver(number))
+            await until(partial(refused, surplus), timeout_secs=20)
+            assert answers == Counter({429: surplus, 200: wave * fit})
+            assert 0 < crowded.ingress._admission.held_bytes <= BYTES_MAX
+            gate.open()
+        assert answers[200] == len(taken) == (wave + 1) * fit
+
+    kept = [dict(record.headers)["hm-delivery"].decode() for record in await crowded.kept()]
+    assert sorted(kept) == sorted(taken)
+    assert (crowded.ingress.in_flight, crowded.ingress._admission.held_bytes) == (0, 0)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from aiohttp.web_protocol import RequestHandler
 
 from hookmill.ingress.server import Ingress
 from support.front import Front, event, post, signed
@@ -101,6 +102,18 @@ class Eager(asyncio.Transport):
     close = abort
 
 
+async def answers_to(front: Front, requests: list[bytes]) -> bytes:
+    """All that such a client is told on one connection."""
+    protocol = front.server()
+    wire = Eager(protocol, [*requests])
+    protocol.connection_made(wire)
+    wire.send()
+    async with asyncio.timeout(10):
+        await wire.done.wait()
+    protocol.connection_lost(None)
+    return wire.said
+
+
 async def test_only_what_is_not_plain_goes_the_long_way(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,14 +129,47 @@ async def test_only_what_is_not_plain_goes_the_long_way(
     monkeypatch.setattr(Ingress, "answer", counted)
     other = delivery(0, path=b"/webhooks/nobody")
     requests = [delivery(1), delivery(2), other, delivery(3), delivery(4), other, delivery(5)]
-    protocol = front.server()
-    wire = Eager(protocol, requests)
-    protocol.connection_made(wire)
-    wire.send()
-    async with asyncio.timeout(10):
-        await wire.done.wait()
-    protocol.connection_lost(None)
+    said = await answers_to(front, requests)
 
-    statuses = [each.decode() for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", wire.said)]
+    statuses = [each.decode() for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", said)]
     assert statuses == ["200", "200", "404", "200", "200", "404", "200"]
     assert long_ones == ["/webhooks/nobody"] * 2
+
+
+async def test_the_parser_reads_from_the_first_odd_request_on(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing before it: plain deliveries are read without one."""
+    parsed = []
+    received = RequestHandler.data_received
+
+    def counted(self: RequestHandler, data: bytes) -> None:
+        parsed.append(data)
+        received(self, data)
+
+    monkeypatch.setattr(RequestHandler, "data_received", counted)
+    odd = delivery(3, head="x-one: 1\r\nx-one: 2\r\n")
+    requests = [delivery(1), delivery(2), odd, delivery(4)]
+    said = await answers_to(front, requests)
+
+    assert said.count(b"HTTP/1.1 200 ") == len(requests)
+    assert parsed == [odd, requests[-1]]
+
+
+async def test_a_defect_while_a_request_is_read_ends_the_connection(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And aiohttp's task with it, which waits for what will never come."""
+
+    def broken(self: RequestHandler, data: bytes) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(RequestHandler, "data_received", broken)
+    before = asyncio.all_tasks()
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+        while asyncio.all_tasks() - before:
+            await asyncio.sleep(0.01)
+    writer.close()

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from hookmill.config.options import Log
-from hookmill.telemetry import catalog, page
+from hookmill.telemetry import catalog, kinds, page
 from hookmill.telemetry.logs import bound, configure, say
 
 SOURCE = Path(__file__).parents[2] / "src" / "hookmill"
@@ -139,17 +142,19 @@ def test_every_metric_of_the_catalog_is_used_somewhere() -> None:
 
 
 def test_metrics_are_made_in_the_catalog_only() -> None:
-    """One list of everything that can be measured."""
+    """One list of everything that can be measured; `kinds` only says what there can be."""
+    kinds_of_metrics = {"Counter", "Gauge", "Histogram", "Summary", "LoopCounter", "LoopHistogram",
+                        "Moment"}  # fmt: skip
     makers = {
         str(path.relative_to(SOURCE))
         for path, tree in TREES.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
-        and node.module == "prometheus_client"
-        and {each.name for each in node.names} & {"Counter", "Gauge", "Histogram", "Summary"}
+        and node.module in ("prometheus_client", "hookmill.telemetry.kinds")
+        and {each.name for each in node.names} & kinds_of_metrics
     }
 
-    assert makers == {"telemetry/catalog.py"}
+    assert makers - {"telemetry/kinds.py"} == {"telemetry/catalog.py"}
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
@@ -396,3 +401,25 @@ def test_no_color_is_honoured(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
     say("breaker_opened", error="TimeoutError")
 
     assert "\x1b" not in written()
+
+
+@given(st.lists(st.floats(0, 12) | st.sampled_from(catalog._LATENCY), max_size=30))
+def test_what_is_counted_without_a_lock_is_told_as_with_one(amounts: list[float]) -> None:
+    """Sample by sample what the library's own counter and histogram say."""
+    told = []
+    for counter, histogram in (
+        (Counter, Histogram),
+        (kinds.LoopCounter, kinds.LoopHistogram),
+    ):
+        registry = CollectorRegistry()
+        count = counter("hm_c", "Some", ("endpoint",), registry=registry).labels("shop")
+        seconds = histogram(
+            "hm_s", "Some", ("endpoint",), buckets=catalog._LATENCY, registry=registry
+        ).labels("shop")
+        for amount in amounts:
+            count.inc()
+            count.inc(amount)
+            seconds.observe(amount)
+        told.append(generate_latest(registry))
+
+    assert told[0] == told[1]

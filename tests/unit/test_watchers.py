@@ -16,7 +16,7 @@ from hookmill.core.record import Output, Record
 from hookmill.stages import headers
 from hookmill.stages.dedup import Duplicate
 from hookmill.stages.normalize import Unrecognized
-from hookmill.telemetry import catalog
+from hookmill.telemetry import catalog, kinds
 from support.receivers import event
 
 
@@ -153,7 +153,7 @@ def test_a_secrets_age_is_that_of_its_file(tmp_path: Path) -> None:
 
 def test_a_moment_is_not_shown_before_it_is_known() -> None:
     """0 would be 1970: every process would seem to have a certificate that has expired."""
-    moment = catalog._Moment("hm_moment", "A moment", registry=None)
+    moment = kinds.Moment("hm_moment", "A moment", registry=None)
     before = [sample for family in moment.collect() for sample in family.samples]
     moment.set(5)
     [after] = [sample for family in moment.collect() for sample in family.samples]

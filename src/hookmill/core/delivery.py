@@ -4,9 +4,10 @@ import msgspec
 
 
 class Delivery(msgspec.Struct, frozen=True, dict=True):
-    """One HTTP request as it came. Header names are lower case, every repetition is kept.
+    """One HTTP request as it came: every header in its order, however its name is spelled.
 
-    `query` is what stands behind `?` in the address, undecoded.
+    They are looked up by lower-case names. `query` is what stands behind `?` in the address,
+    undecoded.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -16,23 +17,24 @@ class Delivery(msgspec.Struct, frozen=True, dict=True):
 
     def header(self, name: str) -> str | None:
         """The only value of that header; None where it is absent or sent more than once."""
-        values = self.headers_named(name)
-        return values[0] if len(values) == 1 else None
+        values = self.headers_by_name().get(name)
+        return values[0] if values is not None and len(values) == 1 else None
 
     def headers_named(self, name: str) -> list[str]:
         """Every value of that header, in order."""
         return self.headers_by_name().get(name, [])
 
     def headers_by_name(self) -> dict[str, list[str]]:
-        """Every value of every header. It is the delivery's own: to be read only."""
+        """Every value of every header, by its lower-case name. It is the delivery's own: to be read
+        only."""
         found: dict[str, list[str]] | None = self.__dict__.get("by_name")
         if found is None:  # not a cached_property, whose lock costs more than this
-            found = self.__dict__["by_name"] = {}
-            for name, value in self.headers:
-                if name in found:
-                    found[name].append(value)
-                else:
-                    found[name] = [value]
+            found = {name.lower(): [value] for name, value in self.headers}
+            if len(found) != len(self.headers):  # one came twice
+                found = {name: [] for name in found}
+                for name, value in self.headers:
+                    found[name.lower()].append(value)
+            self.__dict__["by_name"] = found
         return found
 
 

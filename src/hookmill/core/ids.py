@@ -50,9 +50,9 @@ def uuid7(epoch_us: int, random: bytes) -> str:
     """
     epoch_ms, micros = divmod(epoch_us, 1000)
     fraction = micros * 4096 // 1000
-    at, low = f"{epoch_ms & ((1 << 48) - 1):012x}", random.hex()
-    variant = "89ab"[random[0] >> 4 & 0b11]
-    return f"{at[:8]}-{at[8:]}-7{fraction:03x}-{variant}{low[1:4]}-{low[4:]}"
+    high = (epoch_ms << 16 | 0x7000 | fraction).to_bytes(8, "big").hex()
+    variant, low = "89ab"[random[0] >> 4 & 0b11], random.hex()
+    return f"{high[:8]}-{high[8:12]}-{high[12:]}-{variant}{low[1:4]}-{low[4:]}"
 
 
 def uuid7_epoch_ms(text: str) -> int | None:

@@ -90,11 +90,12 @@ def _why(error: Exception) -> str:
 
 
 def _may_be_deep(body: bytes) -> bool:
-    """By its brackets. Without a list a level takes five bytes (`{"":}`) or more: that spares most
-    bodies the counting, which takes half as long as their decoding."""
+    """By its brackets. Without a list a level takes five bytes (`{"":}`) or more: that spares short
+    bodies the counting. `bytes.count` looks at each byte by itself, which took half as long as to
+    decode them; what is left out is found sixteen at a time."""
     if len(body) <= 5 * DEPTH_MAX and _LIST not in body:
         return False
-    return body.count(b"{") + body.count(b"[") > DEPTH_MAX
+    return len(body) - len(body.replace(b"{", b"").replace(b"[", b"")) > DEPTH_MAX
 
 
 def _depth(value: Any) -> int:

@@ -34,16 +34,11 @@ class Door:
         self.accepted = catalog.REQUESTS.labels(endpoint.name, "accepted")
         self.seconds = catalog.REQUEST_SECONDS.labels(endpoint.name)
         self.accepted_block = answers.accepted_block(endpoint.pack.accepted_answer)
+        self.excluded = endpoint.pack.content_types_excluded
+        self.takes_posts = "POST" not in endpoint.pack.handshake_methods
+        """Whether a POST is a delivery, and nothing else."""
         self._known: Sequence[Secret] | None = None
         self._terms = endpoint.terms(())
-
-    def plain(self, content_type: str) -> bool:
-        """Whether a POST of that type is a delivery, and nothing else."""
-        pack = self.endpoint.pack
-        if "POST" in pack.handshake_methods:
-            return False
-        excluded = pack.content_types_excluded
-        return not excluded or media_type(content_type) not in excluded
 
     def terms(self) -> Terms:
         """What a delivery is verified under now."""

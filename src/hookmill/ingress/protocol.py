@@ -19,11 +19,12 @@ from aiohttp.web_protocol import RequestHandler
 from msgspec.structs import replace
 
 from hookmill.config.options import Ingress as Options
+from hookmill.core.delivery import Delivery
 from hookmill.core.errors import Reason
 from hookmill.ingress import answers
 from hookmill.ingress.body import drain
 from hookmill.ingress.connections import Connections, room_for
-from hookmill.ingress.door import NO_ENDPOINT
+from hookmill.ingress.door import NO_ENDPOINT, Door
 from hookmill.ingress.server import HEAD_BYTES_MAX, Ingress
 from hookmill.ingress.short import ShortWay
 from hookmill.telemetry import catalog
@@ -42,8 +43,8 @@ class _Protocol(RequestHandler):
     not listen, and our words for requests that are no HTTP."""
 
     __slots__ = (
-        "_answering", "_connections", "_handed_over", "_head_bytes", "_patience_secs", "_short",
-        "_stalled", "_waiting", "_wire",
+        "_answering", "_connections", "_handed_over", "_head_bytes", "_is_parsing",
+        "_patience_secs", "_short", "_stalled", "_waiting", "_wire",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class _Protocol(RequestHandler):
         self._connections = connections
         self._short = short
         self._answering = False  # a delivery that went the short way waits for Kafka
+        self._is_parsing = False  # aiohttp's parser has read something: all else is for it too
         self._handed_over = False  # aiohttp's task has requests before it
         self._patience_secs = patience_secs
         self._head_bytes = 0
@@ -88,9 +90,22 @@ class _Protocol(RequestHandler):
 
         Headers that a later request begins with are limited too, in time and in size.
         """
+        try:
+            self._read(data)
+        except Exception as error:  # a defect: what the loop would log may quote a body
+            say("request_failed", endpoint=NO_ENDPOINT, error=type(error).__name__)
+            self.end()
+
+    def _read(self, data: bytes) -> None:
+        if not self._is_parsing:
+            if self._take_unparsed(data):
+                return
+            self._is_parsing = True
         waiter, self._waiter = self._waiter, None  # the parser's caller would wake it
-        super().data_received(data)
-        self._waiter = waiter
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
         if self._answering:
             return  # answers go out in order: `reply` looks for what has come meanwhile
         if self._handed_over or self._request_in_progress:
@@ -99,14 +114,8 @@ class _Protocol(RequestHandler):
             return
         if self._messages:
             whole, self._head_bytes = self._head_bytes == 0, 0
-            try:
-                taken = whole and self._take(len(data))
-            except Exception as error:  # a defect: what the loop would log may quote a body
-                say("request_failed", endpoint=NO_ENDPOINT, error=type(error).__name__)
-                self.end()
-            else:
-                if not taken:
-                    self._hand_over()
+            if not whole or not self._take_parsed(len(data)):
+                self._hand_over()
             return
         self._head_bytes += len(data)
         if self._waiting is None:
@@ -116,24 +125,39 @@ class _Protocol(RequestHandler):
             self._wire.write(answers.BAD_HTTP)
             self.force_close()
 
-    def _take(self, read_bytes: int) -> bool:
+    def _take_unparsed(self, data: bytes) -> bool:
+        """Take a request the short way that the parser need not read."""
+        if self._answering or self._paused or self._close or self._force_close:
+            return False
+        taken = self._short.read(data)
+        if taken is None:
+            return False
+        self._go(*taken)
+        return True
+
+    def _take_parsed(self, read_bytes: int) -> bool:
         """Take the request the short way, if it is plain and the only one."""
         if len(self._messages) != 1 or self._paused or self._upgraded or self._close:
             return False
         message, payload = self._messages[0]
         if not isinstance(message, RawRequestMessage):
             return False  # no HTTP
-        door = self._short.takes(message, payload)
-        if door is None or read_bytes - payload.total_bytes > HEAD_BYTES_MAX:
+        if read_bytes - payload.total_bytes > HEAD_BYTES_MAX:
+            return False
+        taken = self._short.parsed(message, payload)
+        if taken is None:
             return False
         self._messages.popleft()
         assert self._parser is not None
         self._parser.message_consumed()
+        self._go(*taken)
+        return True
+
+    def _go(self, door: Door, delivery: Delivery) -> None:
         self._answering = self._request_in_progress = True
         self._next_keepalive_close_time = self._loop.time() + REST_SECS
         self.begin()
-        self._short.take(door, message, payload.read_nowait(), self)
-        return True
+        self._short.take(door, delivery, self)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on reading, where it was paused: a stream asks for it after each read, and aiohttp

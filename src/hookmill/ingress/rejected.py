@@ -29,11 +29,11 @@ def rejected(
     out.
     """
     leaks = any(_is_in(secret, delivery.body) for secret in secrets)
-    names = {
+    names = [
         name
-        for name, _ in delivery.headers
-        if not any(_is_in(s, name.lower().encode(), lower_case=True) for s in secrets)
-    }
+        for name in delivery.headers_by_name()
+        if not any(_is_in(s, name.encode(), lower_case=True) for s in secrets)
+    ]
     return Output(
         topic,
         endpoint.encode(),

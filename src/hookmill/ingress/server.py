@@ -78,11 +78,12 @@ class Ingress:
     ) -> None:
         self._options = options
         self._doors = doors
-        self._keeper = keeper
+        self.keeper = keeper
         self._names = names
         self.now_us = now_us
         self._tracer = tracer
         self._admission = Admission(options)
+        self.enter = self._admission.enter  # `leave` ends what it began
         self._trusted = networks(options.trusted_proxies)
         self._rejections: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
@@ -90,20 +91,11 @@ class Ingress:
         self._raw, self._whole = names.topic(RAW), names.topic(DELIVERIES)
         self.draining = False
 
-    @property
-    def keeper(self) -> Keeper:
-        """What keeps records."""
-        return self._keeper
-
     def open_door(self, name: str) -> Door | None:
         """The endpoint of that name, while plain deliveries can be taken, and without a trace."""
-        if self.draining or self._tracer is not None or not self._keeper.available:
+        if self.draining or self._tracer is not None or not self.keeper.available:
             return None
         return self._doors.get(name)
-
-    def enter(self, endpoint: str, body_bytes: int) -> None:
-        """Let a request in whose body has come; raises Refused. `leave` ends it."""
-        self._admission.enter(endpoint, body_bytes)
 
     def leave(self, endpoint: str, held_bytes: int) -> None:
         """A request that was let in is answered."""
@@ -158,7 +150,7 @@ class Ingress:
             self._admission.hold(count)
             held += count
 
-        self._admission.enter(label)
+        self.enter(label)
         try:
             if door is None:
                 raise Refused(Reason.UNKNOWN_ENDPOINT)
@@ -171,7 +163,7 @@ class Ingress:
     ) -> tuple[str, Said]:
         deadline = asyncio.get_running_loop().time() + door.append_secs
         _check_form(request, door.endpoint)
-        if request.method == "POST" and not self._keeper.available:
+        if request.method == "POST" and not self.keeper.available:
             raise Refused(Reason.BROKER_UNAVAILABLE)
         body = await read_body(
             request,
@@ -179,7 +171,8 @@ class Ingress:
             timeout_secs=self._options.body_timeout_secs,
             hold=hold,
         )
-        delivery = Delivery(_headers(request), body, self.now_us(), _query(request))
+        sent = tuple(request.headers.items())
+        delivery = Delivery(sent, body, self.now_us(), _query(request))
         pack, terms = door.endpoint.pack, door.terms()
         if request.method in pack.handshake_methods:
             answer = pack.handshake(delivery, request.method, terms)
@@ -217,7 +210,7 @@ class Ingress:
         deadline: float, traceparent: str | None = None,
     ) -> None:  # fmt: skip
         records = self.records(delivery, delivery_id, endpoint, secret, traceparent)
-        appends = [self._keeper.append(each.topic, each, deadline=deadline) for each in records]
+        appends = [self.keeper.append(each.topic, each, deadline=deadline) for each in records]
         try:
             if len(appends) == 1:
                 await appends[0]
@@ -240,7 +233,7 @@ class Ingress:
             whole_to=self._whole,
             traceparent=traceparent,
         )
-        if not self._keeper.admits():
+        if not self.keeper.admits():
             raise Refused(Reason.BROKER_UNAVAILABLE)
         return records
 
@@ -264,7 +257,7 @@ class Ingress:
             peer=peer,
             secrets=[each for any_door in self._doors.values() for each in any_door.secrets()],
         )
-        if not self._keeper.admits():
+        if not self.keeper.admits():
             catalog.REJECTED_UNKEPT.labels(name).inc()
             return
         task = asyncio.ensure_future(self._append_rejected(record, name))
@@ -274,7 +267,7 @@ class Ingress:
     async def _append_rejected(self, record: Output, endpoint: str) -> None:
         deadline = asyncio.get_running_loop().time() + REJECTED_DEADLINE_SECS
         try:
-            await self._keeper.append(record.topic, record, deadline=deadline)
+            await self.keeper.append(record.topic, record, deadline=deadline)
         except NotKept:
             catalog.REJECTED_UNKEPT.labels(endpoint).inc()
 
@@ -309,7 +302,3 @@ def _check_form(request: web.BaseRequest, endpoint: Endpoint) -> None:
 def _query(request: web.BaseRequest) -> str:
     """What was sent behind `?`, as it was sent: a signature may cover it."""
     return request.raw_path.partition("#")[0].partition("?")[2]
-
-
-def _headers(request: web.BaseRequest) -> tuple[tuple[str, str], ...]:
-    return tuple((name.lower(), value) for name, value in request.headers.items())

@@ -75,8 +75,8 @@ class DeclaredPack(Pack):
             for name, each in declaration.options.items()
             if each.required
         }
-        scheme = declaration.verification
-        self._token = scheme if isinstance(scheme, Jwt) else None
+        self._scheme, self._variants = declaration.verification, declaration.variants
+        self._token = self._scheme if isinstance(self._scheme, Jwt) else None
         self._lines = Lines(declaration)
         self._word = text_reader(declaration.word)
         self._mode_word = value_reader(declaration.mode.value if declaration.mode else ())
@@ -85,8 +85,10 @@ class DeclaredPack(Pack):
 
     def scheme(self, options: Any) -> Scheme:
         """The declared one, or the variant that the endpoint chose."""
+        if not self._variants:
+            return self._scheme
         chosen = getattr(options, "variant", DEFAULT_VARIANT)
-        return self.declaration.variants.get(chosen, self.declaration.verification)
+        return self._variants.get(chosen, self._scheme)
 
     def sign(
         self, body: bytes, *, secret: str, message_id: str, at_us: int, options: Any,

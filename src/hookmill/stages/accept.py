@@ -1,5 +1,7 @@
 """From an authentic delivery to the records that are kept: what the ingress appends."""
 
+from functools import lru_cache
+
 import msgspec
 
 from hookmill.core.delivery import Delivery, Item, Secret
@@ -53,14 +55,19 @@ def _common_headers(
         traced = ((headers.TRACEPARENT, traceparent.encode()),)
     return (
         (headers.DELIVERY, delivery_id.encode()),
-        (headers.ENDPOINT, endpoint.name.encode()),
-        (headers.PROVIDER, endpoint.pack.name.encode()),
+        *_endpoint_headers(endpoint.name, endpoint.pack.name),
         (headers.RECEIVED_AT, b"%d" % delivery.received_at_us),
         (headers.SECRET, secret.name.encode()),
         (headers.CONTENT_TYPE, content_type.encode("utf-8", "replace")),
         *traced,
         (headers.SIGNED, _json(evidence)),
     )
+
+
+@lru_cache(maxsize=1024)
+def _endpoint_headers(endpoint: str, provider: str) -> Headers:
+    """The same for every delivery of an endpoint."""
+    return ((headers.ENDPOINT, endpoint.encode()), (headers.PROVIDER, provider.encode()))
 
 
 def _item_headers(item: Item, number: int, count: int) -> tuple[tuple[str, bytes], ...]:

@@ -80,4 +80,5 @@ def dedup_key(record: Record) -> bytes:
 
 def dedup_key_in(named: Mapping[str, bytes]) -> bytes:
     """The same, of headers by name."""
-    return b"|".join([named.get(name, b"") for name in (ENDPOINT, EVENT_ID, EVENT_TYPE)])
+    find = named.get
+    return b"|".join((find(ENDPOINT, b""), find(EVENT_ID, b""), find(EVENT_TYPE, b"")))

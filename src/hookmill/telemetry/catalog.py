@@ -4,8 +4,6 @@ A test holds this list to the code, both ways. Labels are bounded: endpoints, re
 stages, partitions, rules; never an id, a key or anything that came in a request.
 """
 
-from collections.abc import Iterable
-
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -13,7 +11,8 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
 )
-from prometheus_client.samples import Sample
+
+from hookmill.telemetry.kinds import LoopCounter, LoopHistogram, Moment
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
 REGISTRY = CollectorRegistry()
@@ -30,29 +29,13 @@ _SETTLED = (
     _HOUR, 6 * _HOUR, _DAY,
 )  # fmt: skip
 
-
-class _Moment(Gauge):
-    """A point in time, epoch seconds. It has no sample before it is set: 0 would be 1970, and every
-    process would show it."""
-
-    _known = False
-
-    def set(self, value: float) -> None:
-        """Set it, and show it from now on."""
-        self._known = True
-        super().set(value)
-
-    def _child_samples(self) -> Iterable[Sample]:
-        return super()._child_samples() if self._known else ()
-
-
-REQUESTS = Counter(
+REQUESTS = LoopCounter(
     "hookmill_ingress_requests",
     "Deliveries answered, by endpoint ('-' where there is none) and outcome: accepted or a reason",
     ("endpoint", "outcome"),
     registry=REGISTRY,
 )
-REQUEST_SECONDS = Histogram(
+REQUEST_SECONDS = LoopHistogram(
     "hookmill_ingress_request_seconds",
     "From a delivery's headers to its answer",
     ("endpoint",),
@@ -78,7 +61,7 @@ SECRET_MODIFIED = Gauge(
     ("endpoint", "secret"),
     registry=REGISTRY,
 )
-TLS_EXPIRY = _Moment(
+TLS_EXPIRY = Moment(
     "hookmill_tls_certificate_expiry_timestamp_seconds",
     "When the certificate of the public port expires, epoch seconds; only with TLS",
     registry=REGISTRY,
@@ -161,7 +144,7 @@ TRANSACTION_SECONDS = Histogram(
 )
 BATCH_RECORDS = Histogram(
     "hookmill_stage_batch_records",
-    "Records of a transaction: near 2,000 while a stage catches up, few while it keeps up",
+    "Records of a transaction: near 1,000 while a stage catches up, few while it keeps up",
     ("stage",),
     buckets=_RECORDS,
     registry=REGISTRY,
@@ -309,7 +292,7 @@ DEAD_LETTERS_OPEN = Gauge(
     ("topic",),
     registry=REGISTRY,
 )
-MONITOR_SUCCESS = _Moment(
+MONITOR_SUCCESS = Moment(
     "hookmill_monitor_last_success_timestamp_seconds",
     "When `hookmill monitor` last got to the end of a round, epoch seconds",
     registry=REGISTRY,

@@ -156,36 +156,37 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
         self._read(source)
         return source
 
-    def offered(self, delivery: Delivery, options: Any) -> list[str]:
+    def offered(self, delivery: Delivery, options: Any) -> Sequence[str]:
         """The signatures in a delivery as they are spelled, without their prefix."""
         body = items_at(delivery.body, self.each)[0] if self.each else delivery.body
         return self._read(self._source(body, delivery, options))
 
-    def _read(self, source: Source) -> list[str]:
+    def _read(self, source: Source) -> Sequence[str]:
         """The spelled signatures; leaves the header's parameters in the source."""
         place, found = self.signature, self._offered(source)
-        if place.separator:
-            found = [entry for text in found for entry in text.split(place.separator)]
         if place.label:
             source.params, found = self._labelled(found, source)
-        del found[CANDIDATES_MAX:]
+        found = found[:CANDIDATES_MAX]
         if place.prefix:
             bare = [_unprefixed(place, entry) for entry in found]
             found = [text for text in bare if text is not None]
         return found
 
     def _labelled(
-        self, entries: list[str], source: Source
-    ) -> tuple[dict[str, list[str]], list[str]]:
+        self, entries: Sequence[str], source: Source
+    ) -> tuple[dict[str, list[str]], Sequence[str]]:
         """The header's parameters, and those of them that are signatures."""
         place, label = self.signature, self._plain_label
         params: dict[str, list[str]] = {}
         for entry in entries:
             name, joint, value = entry.partition(place.joint)
             if joint:
-                params.setdefault(name, []).append(value)
+                if name in params:
+                    params[name].append(value)
+                else:
+                    params[name] = [value]
         wanted = source.text(place.label) if label is None else label
-        return params, list(params.get(wanted or "", ()))
+        return params, params.get(wanted or "", [])
 
     def _verify_one(self, source: Source, delivery: Delivery, terms: Terms) -> Secret:
         encoding = self.signature.encoding
@@ -206,13 +207,16 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
             if found != value:
                 raise Refused(Reason.SIGNATURE_INVALID)
 
-    def _offered(self, source: Source) -> list[str]:
-        """The texts that hold signatures; raises Refused `signature_missing` where none does."""
+    def _offered(self, source: Source) -> Sequence[str]:
+        """The entries of what holds signatures; raises Refused `signature_missing` where nothing
+        does."""
         place = self.signature
+        texts: Sequence[str]
         try:
             if self._signature_header is not None:
-                texts = list(source.headers.get(self._signature_header, ()))
-                texts = texts if place.repeats or len(texts) == 1 else []
+                texts = source.headers.get(self._signature_header, ())
+                if len(texts) > 1 and not place.repeats:
+                    texts = ()
             else:
                 kind, name = ("field", place.field) if place.field else ("form", place.form)
                 value = source.value(Part(kind, name or ""))
@@ -220,7 +224,7 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
         except UnparseableBody:
             raise Refused(Reason.MALFORMED_ENVELOPE) from None
         if place.separator:
-            texts = [text for text in texts if text.strip(place.separator)]
+            texts = [entry for text in texts for entry in text.split(place.separator) if entry]
         if not texts:
             raise Refused(Reason.SIGNATURE_MISSING)
         return texts
@@ -243,9 +247,7 @@ class Signed(Scheme, frozen=True, kw_only=True, dict=True):
             raise Refused(Reason.TIMESTAMP_OUT_OF_TOLERANCE)
 
     def _source(self, body: bytes, delivery: Delivery, options: Any) -> Source:
-        return Source(
-            body, headers=delivery.headers_by_name(), query=delivery.query, options=options
-        )
+        return Source(body, delivery.headers_by_name(), delivery.query, options)
 
     def sign(self, body: bytes, signing: Signing) -> SignedRequest:
         """The request, signed at that time; headers that are signed and not given get the id."""
