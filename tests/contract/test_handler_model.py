@@ -6,6 +6,7 @@ is left behind in the state or in a retry topic.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 from collections import Counter, defaultdict
@@ -40,6 +41,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("steps"), st.integers(1, 30)),
         st.tuples(st.just("move"), st.sampled_from([0.5, 1.0, 3.0, 12.0])),
         st.tuples(st.sampled_from(KILLS), st.integers(0, 12)),
+        st.tuples(st.just("doubt"), st.integers(0, 12)),
     ),
     min_size=5,
     max_size=60,
@@ -48,6 +50,10 @@ OPERATIONS = st.lists(
 
 class Killed(Exception):
     """The process is gone."""
+
+
+class Doubt(Exception):
+    """A commit was not answered; its runner is run anew."""
 
 
 class Fickle:
@@ -102,6 +108,7 @@ class Play:
         self.partition = MemoryPartition()
         self.fed: dict[str, list[str]] = defaultdict(list)
         self.handler = Fickle(seed, self.fed, ordered=ordered)
+        self._commit_turns = random.Random(seed).choice((1, 1, 5, 40))
         self.settings = Settings(
             topics=TOPICS,
             delays_secs=DELAYS_SECS,
@@ -114,7 +121,7 @@ class Play:
         self.again = 0
         """How often an event may have been handled once more, at the most."""
         self.owners: list[asyncio.Task[None]] = []
-        self.queue = MemoryQueue(self.partition)
+        self.queue = self._new_queue()
 
     def own(self) -> None:
         """A new owner takes the partition over."""
@@ -125,7 +132,7 @@ class Play:
         def now_us() -> int:
             return self.partition.now_us
 
-        self.queue = MemoryQueue(self.partition)
+        self.queue = self._new_queue()
         handling = Handling(
             self.settings, self.handler, journal=NoJournal(), observer=NoObserver(),
             now_us=now_us, clock=lambda: 0.0, pause=no_pause,
@@ -134,7 +141,16 @@ class Play:
             self.settings, handling, self.queue, slots=asyncio.Semaphore(3),
             observer=NoObserver(), now_us=now_us,
         )  # fmt: skip
-        self.owners.append(asyncio.ensure_future(runner.run()))
+        self.owners.append(asyncio.ensure_future(self._keep(runner)))
+
+    def _new_queue(self) -> MemoryQueue:
+        return MemoryQueue(self.partition, commit_turns=self._commit_turns)
+
+    async def _keep(self, runner: Runner) -> None:
+        """As the group's member does: what is in doubt is begun anew."""
+        while True:
+            with contextlib.suppress(Doubt):
+                await runner.run()
 
     async def do(self, what: str, number: int | float) -> None:
         """One operation of the script."""
@@ -155,9 +171,23 @@ class Play:
                 self.again += 1
                 await self._end(self.owners)
                 self.own()
+            case "doubt":
+                self.again += 1
+                self._doubt()
+                await self._steps(int(number))
             case _:
                 self.again += 1
                 await self._crash(what, int(number))
+
+    def _doubt(self) -> None:
+        """The next commit fails, once."""
+        queue = self.queue
+
+        def fail() -> None:
+            queue.before_commit = lambda: None
+            raise Doubt
+
+        queue.before_commit = fail
 
     async def _crash(self, what: str, steps: int) -> None:
         def die(*_: Any) -> None:

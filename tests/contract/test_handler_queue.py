@@ -202,6 +202,63 @@ async def test_a_crash_around_a_commit_loses_and_doubles_nothing(world: World, m
     assert "hm_1" in handler.ended
 
 
+async def test_a_run_that_failed_is_begun_anew_by_the_same_owner(world: World) -> None:
+    """What it had read of a retry topic, and not committed, it reads again."""
+    handler = Scripted(hm_1=[NO])
+    owner = await world.own(handler)
+    fetch, read = owner.queue.fetch_retries, list[Any]()
+
+    async def noting(*arguments: Any, **options: Any) -> list[Any]:
+        found: list[Any] = await fetch(*arguments, **options)
+        read.extend(found)
+        return found
+
+    def crash() -> None:
+        raise ConnectionError("no answer")
+
+    owner.queue.fetch_retries = noting
+    await feed(world, (1, "a"), (2, "a"))
+    await world.until(lambda: read, within_secs=5)
+    owner.queue.before_commit = crash
+    await feed(world, (3, "b"))
+    with pytest.raises(ConnectionError):
+        await owner.task
+    owner.queue.before_commit = lambda: None
+    owner.task = asyncio.ensure_future(owner.runner.run())
+    await world.until(world.is_through, within_secs=5)
+
+    assert [each for each in handler.ended if each != "hm_3"] == ["hm_1", "hm_2"]
+    assert ("hm_1", 2) in handler.seen
+
+
+async def test_what_is_just_being_parked_may_have_its_turn(world: World) -> None:
+    """Its subject becomes free while the transaction that parks it is still under way."""
+    its_turn = asyncio.Event()
+
+    async def done() -> None:
+        its_turn.set()
+
+    handler = Scripted(hm_1=[NO], hm_2=[done])
+    await feed(world, (1, "a"))
+    owner = await world.own(handler)
+    commit = owner.queue.commit
+
+    async def slow(outputs: Any, changes: Any, offsets: Any) -> None:
+        if any(key.startswith(b"parked|") and value for key, value in changes):
+            await its_turn.wait()
+        await commit(outputs, changes, offsets)
+
+    async def waits() -> bool:
+        return list((await world.kept()).waiting) == [b"a"]
+
+    owner.queue.commit = slow
+    await world.until(waits, within_secs=0.9)
+    await feed(world, (2, "a"), (3, "b"))
+    await world.until(world.is_through, within_secs=5)
+
+    assert [each for each in handler.ended if each != "hm_3"] == ["hm_1", "hm_2"]
+
+
 async def test_what_was_done_out_of_turn_is_not_done_again(world: World) -> None:
     """A slow event holds the position; others were committed, and the next owner knows."""
     never = asyncio.Event()

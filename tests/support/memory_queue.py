@@ -66,10 +66,12 @@ class MemoryPartition:
 
 
 class MemoryQueue:
-    """`handlers.ports.Queue` of one owner. `before_commit` and `after_commit` are for faults."""
+    """`handlers.ports.Queue` of one owner. `before_commit` and `after_commit` are for faults;
+    a commit takes so many turns of the loop before the log has it, and again before the store."""
 
-    def __init__(self, partition: MemoryPartition) -> None:
+    def __init__(self, partition: MemoryPartition, *, commit_turns: int = 1) -> None:
         self.partition = partition
+        self._commit_turns = commit_turns
         self.before_commit: Callable[[], None] = lambda: None
         self.after_commit: Callable[[], None] = lambda: None
         self.commits = 0
@@ -114,22 +116,23 @@ class MemoryQueue:
         offsets: Mapping[str, int],
     ) -> None:
         """All or nothing, and only for the newest owner."""
-        await asyncio.sleep(0)
+        await self._turns()
         self.before_commit()
         if self.partition.epoch != self._epoch:
             raise Fenced
         for output in outputs:
             self.partition.append(output.topic, output.key, output.value or b"", output.headers)
-        for state in (self.partition.state, self._store):
-            for key, value in changes:
-                if value is None:
-                    state.pop(key, None)
-                else:
-                    state[key] = value
+        _apply(changes, self.partition.state)
         self.partition.offsets |= offsets
-        self.commits += 1
         self.partition.notify()
+        await self._turns()
+        _apply(changes, self._store)
+        self.commits += 1
         self.after_commit()
+
+    async def _turns(self) -> None:
+        for _ in range(self._commit_turns):
+            await asyncio.sleep(0)
 
     def _next(self, topic: str, records_max: int) -> list[Record]:
         log = self.partition.topics[topic]
@@ -138,3 +141,11 @@ class MemoryQueue:
         if found:
             self._at[topic] = found[-1].offset + 1
         return found
+
+
+def _apply(changes: Sequence[tuple[bytes, bytes | None]], state: dict[bytes, bytes]) -> None:
+    for key, value in changes:
+        if value is None:
+            state.pop(key, None)
+        else:
+            state[key] = value

@@ -32,8 +32,8 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 class Item(msgspec.Struct, eq=False, kw_only=True):
     """A record on its way through the handler: of the queue, or of a retry topic.
 
-    A parked one has no record in memory; who handles it puts record and event there again. `stage`
-    goes from `waits` to `runs` to `settled` to `written`.
+    A parked one has no record in memory once that is committed; who handles it then puts record and
+    event there again. `stage` goes from `waits` to `runs` to `settled` to `written`.
     """
 
     topic: str
@@ -98,6 +98,7 @@ class Lanes:
         self._lanes: dict[object, _Lane] = {}
         self._ready: deque[object] = deque()
         self._fresh: deque[Item] = deque()
+        self._parking: list[Item] = []
         self._waiting = {subject: set(events) for subject, events in kept.waiting.items()}
         self.parked = 0
         for topic, offsets in kept.settled.items():
@@ -193,7 +194,15 @@ class Lanes:
         self._rouse(key, lane)
 
     def batch(self) -> Batch | None:
-        """What is to be committed now, None if nothing is; the caller commits it or gives up."""
+        """What is to be committed now, None if nothing is; the caller commits it or gives up.
+
+        To be asked once the one before is committed: only then can what that parked be found in the
+        state, and may its turn have come before.
+        """
+        for item in self._parking:
+            if item.stage == "waits":
+                item.record = item.event = None
+        self._parking.clear()
         outputs: list[Output] = []
         changes: dict[bytes, bytes | None] = {}
         written = list(self._written_now())
@@ -241,7 +250,8 @@ class Lanes:
             stream.items.popleft()
             stream.bytes -= item.size_bytes
             if item.stage == "waits":
-                item.parked, item.record, item.event = True, None, None
+                item.parked = True
+                self._parking.append(item)
             if item.offset in stream.settled:
                 stream.settled.discard(item.offset)
                 changes[settled_key(topic, item.offset)] = None

@@ -62,6 +62,7 @@ class KafkaQueue(Owner):
     async def begin(self) -> Iterator[tuple[bytes, bytes]]:
         """Fence, then positions, then the state. Raises OffsetOutOfRange where records were
         deleted before they were handled."""
+        await self._stop_retries()  # it has read records that an earlier run did not commit
         await self.fence()
         committed = {at: await self._committed(at) for at in (self._input, *self._at_retries())}
         await self._state.restore()
@@ -112,10 +113,7 @@ class KafkaQueue(Owner):
 
     async def close(self) -> None:
         """Let go of the producer, and of the retry topics."""
-        retries, self._retries = self._retries, None
-        if retries is not None:
-            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                await retries.stop()
+        await self._stop_retries()
         await super().close()
 
     def close_store(self) -> None:
@@ -156,6 +154,12 @@ class KafkaQueue(Owner):
         for topic, at in self._retry_at.items():
             consumer.seek(at, self._retry_from[topic])
         return consumer
+
+    async def _stop_retries(self) -> None:
+        retries, self._retries = self._retries, None
+        if retries is not None:
+            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
+                await retries.stop()
 
     def _at_retries(self) -> Sequence[TopicPartition]:
         return list(self._retry_at.values())
