@@ -1,11 +1,16 @@
 """What a transaction writes is packed into batches as it comes."""
 
 from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hookmill.core.record import Output
 from hookmill.kafka.packing import Packed
+from hookmill.kafka.worker import size_of
 
 PRODUCER = (7, 3)
+BATCH_AND_RECORD_BYTES = 61 + 30
+"""What stands before a batch's records (Kafka's message format 2), and before a record's texts."""
 
 
 def packed(*, batch_bytes_max: int = 1_000) -> Packed:
@@ -63,3 +68,20 @@ def test_a_batch_that_is_full_is_followed_by_another() -> None:
 def test_nothing_packed_is_no_batch() -> None:
     """A transaction that only moves an offset."""
     assert unpacked(packed()) == {}
+
+
+@given(
+    st.binary(max_size=50),
+    st.none() | st.binary(max_size=200),
+    st.lists(st.tuples(st.text(max_size=40), st.binary(max_size=200)), max_size=30),
+)
+def test_what_an_output_takes_is_not_counted_too_low(
+    key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]
+) -> None:
+    """A topic that takes as much as was counted takes its batch."""
+    output = Output("a", key, value, tuple(headers))
+    pack = packed()
+    pack.add([output])
+    [(_, [batch])] = pack.batches()
+
+    assert len(batch.data) <= size_of(output) + BATCH_AND_RECORD_BYTES

@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, assert_never
 
+import msgspec
+
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
 from hookmill.core.record import Output, Record
 from hookmill.kafka import changelog
@@ -282,7 +284,7 @@ class Worker:
         """The outcome, where every topic takes its output, and its size in bytes."""
         whole_bytes = 0
         for output in outcome.outputs:
-            size_bytes = _size(output)
+            size_bytes = size_of(output)
             if size_bytes > self._value_bytes_max(output.topic):
                 what = "an output is larger than its topic takes"
                 return DeadLetter("output_too_large", what), 0
@@ -330,10 +332,11 @@ def _defect(error: Exception) -> DeadLetter:
     return DeadLetter("stage_error", f"{type(error).__name__}: {error}")
 
 
-def _size(output: Output) -> int:
-    """About what it takes in a batch; without a loop of Python's own over the headers."""
-    size_bytes = len(output.key) + len(output.value or b"")
-    if output.headers:
-        names, values = zip(*output.headers, strict=True)
-        size_bytes += len("".join(names)) + len(b"".join(values)) + HEADER_BYTES * len(names)
-    return size_bytes
+def size_of(output: Output) -> int:
+    """About what it takes in a batch, rather more. MessagePack too writes each text behind its
+    length: to have the headers written takes a quarter of what it takes to add them up."""
+    headers_bytes = len(_encoded(output.headers)) + HEADER_BYTES * len(output.headers)
+    return len(output.key) + len(output.value or b"") + headers_bytes
+
+
+_encoded = msgspec.msgpack.Encoder().encode
