@@ -46,6 +46,9 @@ OPERATIONS = st.lists(
     min_size=5,
     max_size=60,
 )
+SEEDS = st.integers(0, 2**32)
+COMMIT_TURNS = st.sampled_from([1, 5, 40])
+"""How long a commit takes."""
 
 
 class Killed(Exception):
@@ -104,11 +107,11 @@ class Fickle:
 class Play:
     """Owner after owner of one partition, driven step by step."""
 
-    def __init__(self, seed: int, *, ordered: bool, parked_max: int) -> None:
+    def __init__(self, seed: int, *, ordered: bool, parked_max: int, commit_turns: int) -> None:
         self.partition = MemoryPartition()
         self.fed: dict[str, list[str]] = defaultdict(list)
         self.handler = Fickle(seed, self.fed, ordered=ordered)
-        self._commit_turns = random.Random(seed).choice((1, 1, 5, 40))
+        self._commit_turns = commit_turns
         self.settings = Settings(
             topics=TOPICS,
             delays_secs=DELAYS_SECS,
@@ -252,11 +255,13 @@ class Play:
         )
 
 
-def play(script: list[tuple[str, Any]], seed: int, *, ordered: bool, parked_max: int) -> None:
+def play(
+    script: list[tuple[str, Any]], seed: int, *, ordered: bool, parked_max: int, commit_turns: int
+) -> None:
     """The whole script, then everything to its end."""
 
     async def all_of_it() -> None:
-        game = Play(seed, ordered=ordered, parked_max=parked_max)
+        game = Play(seed, ordered=ordered, parked_max=parked_max, commit_turns=commit_turns)
         game.own()
         for what, number in script:
             await game.do(what, number)
@@ -288,23 +293,26 @@ A_ZOMBIE_READS_WHAT_ITS_SUCCESSOR_WROTE = [
 ]  # fmt: skip
 
 
-@given(script=OPERATIONS, seed=st.integers(0, 2**32), parked_max=st.sampled_from([1, 3, 1000]))
-@example(A_ZOMBIE_READS_WHAT_ITS_SUCCESSOR_WROTE, 3564274, 1)
+@given(
+    script=OPERATIONS, seed=SEEDS, parked_max=st.sampled_from([1, 3, 1000]),
+    commit_turns=COMMIT_TURNS,
+)  # fmt: skip
+@example(A_ZOMBIE_READS_WHAT_ITS_SUCCESSOR_WROTE, 3564274, 1, 1)
 @MODEL
 def test_events_of_a_subject_are_handled_in_order_whatever_happens(
-    script: list[tuple[str, Any]], seed: int, parked_max: int
+    script: list[tuple[str, Any]], seed: int, parked_max: int, commit_turns: int
 ) -> None:
     """Failures, waits of any length, crashes at any step, two owners at once."""
-    play(script, seed, ordered=True, parked_max=parked_max)
+    play(script, seed, ordered=True, parked_max=parked_max, commit_turns=commit_turns)
 
 
-@given(script=OPERATIONS, seed=st.integers(0, 2**32))
+@given(script=OPERATIONS, seed=SEEDS, commit_turns=COMMIT_TURNS)
 @MODEL
 def test_without_order_nothing_is_lost_and_nothing_is_parked(
-    script: list[tuple[str, Any]], seed: int
+    script: list[tuple[str, Any]], seed: int, commit_turns: int
 ) -> None:
     """Where the handler says that order does not matter."""
-    play(script, seed, ordered=False, parked_max=1)
+    play(script, seed, ordered=False, parked_max=1, commit_turns=commit_turns)
 
 
 # The model must be able to fail: lanes with one flaw each.
@@ -369,7 +377,7 @@ def test_the_model_finds_a_flaw(flaw: Any, monkeypatch: pytest.MonkeyPatch) -> N
     """Lanes that break the promise in one way are caught."""
     monkeypatch.setattr(runner_module, "Lanes", flaw)
 
-    @given(script=OPERATIONS, seed=st.integers(0, 2**32))
+    @given(script=OPERATIONS, seed=SEEDS, commit_turns=COMMIT_TURNS)
     @settings(
         max_examples=5_000,
         deadline=None,
@@ -377,8 +385,8 @@ def test_the_model_finds_a_flaw(flaw: Any, monkeypatch: pytest.MonkeyPatch) -> N
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    def explored(script: list[tuple[str, Any]], seed: int) -> None:
-        play(script, seed, ordered=True, parked_max=1000)
+    def explored(script: list[tuple[str, Any]], seed: int, commit_turns: int) -> None:
+        play(script, seed, ordered=True, parked_max=1000, commit_turns=commit_turns)
 
     with pytest.raises((AssertionError, KeyError)):
         explored()

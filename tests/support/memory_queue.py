@@ -66,8 +66,8 @@ class MemoryPartition:
 
 
 class MemoryQueue:
-    """`handlers.ports.Queue` of one owner. `before_commit` and `after_commit` are for faults;
-    a commit takes so many turns of the loop before the log has it, and again before the store."""
+    """`handlers.ports.Queue` of one owner. `before_commit` and `after_commit` are for faults; a
+    commit takes so many turns of the loop before the log has it, one less until the store has."""
 
     def __init__(self, partition: MemoryPartition, *, commit_turns: int = 1) -> None:
         self.partition = partition
@@ -116,7 +116,7 @@ class MemoryQueue:
         offsets: Mapping[str, int],
     ) -> None:
         """All or nothing, and only for the newest owner."""
-        await self._turns()
+        await _turns(self._commit_turns)
         self.before_commit()
         if self.partition.epoch != self._epoch:
             raise Fenced
@@ -125,14 +125,10 @@ class MemoryQueue:
         _apply(changes, self.partition.state)
         self.partition.offsets |= offsets
         self.partition.notify()
-        await self._turns()
+        await _turns(self._commit_turns - 1)
         _apply(changes, self._store)
         self.commits += 1
         self.after_commit()
-
-    async def _turns(self) -> None:
-        for _ in range(self._commit_turns):
-            await asyncio.sleep(0)
 
     def _next(self, topic: str, records_max: int) -> list[Record]:
         log = self.partition.topics[topic]
@@ -141,6 +137,11 @@ class MemoryQueue:
         if found:
             self._at[topic] = found[-1].offset + 1
         return found
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def _apply(changes: Sequence[tuple[bytes, bytes | None]], state: dict[bytes, bytes]) -> None:
