@@ -4,9 +4,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookmill.core.record import Output
+from hookmill.core.record import Output, size_of
 from hookmill.kafka.packing import Packed
-from hookmill.kafka.worker import size_of
 
 PRODUCER = (7, 3)
 BATCH_AND_RECORD_BYTES = 61 + 30

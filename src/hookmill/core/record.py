@@ -6,6 +6,9 @@ import msgspec
 
 Headers = tuple[tuple[str, bytes], ...]
 
+HEADER_BYTES = 10
+"""What a header takes beside its name and its value, generously."""
+
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One record read from a topic. `timestamp_ms` is the broker's append time."""
@@ -36,8 +39,21 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
 
 
+def size_of(record: Record | Output) -> int:
+    """About how many bytes it takes in a batch, rather more.
+
+    MessagePack too writes each text behind its length: to have the headers written takes a quarter
+    of the time that it takes to add them up.
+    """
+    headers_bytes = len(_encoded(record.headers)) + HEADER_BYTES * len(record.headers)
+    return len(record.key) + len(record.value or b"") + headers_bytes
+
+
 def with_headers(headers: Headers, added: Sequence[tuple[str, str]]) -> Headers:
     """The headers with those of the same names replaced by the added ones, in their order."""
     names = {name for name, _ in added}
     kept = tuple(pair for pair in headers if pair[0] not in names)
     return kept + tuple((name, value.encode("utf-8", "backslashreplace")) for name, value in added)
+
+
+_encoded = msgspec.msgpack.Encoder().encode

@@ -11,10 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, assert_never
 
-import msgspec
-
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
-from hookmill.core.record import Output, Record
+from hookmill.core.record import Output, Record, size_of
 from hookmill.kafka import changelog
 from hookmill.kafka.safely import goes_on_at, in_range, to_the_end
 from hookmill.kafka.store import Overlay, Store
@@ -30,8 +28,6 @@ CHUNK_RECORDS = 64
 """What is read, decided and packed together: so little that it lies in the processor's cache all
 the while. With 2,000 at once dedup's own share of the work took twice as long."""
 FETCH_TIMEOUT_SECS = 1.0
-HEADER_BYTES = 10
-"""What a header takes beside its name and its value, generously."""
 
 
 class Outputs(Protocol):
@@ -330,13 +326,3 @@ class Worker:
 
 def _defect(error: Exception) -> DeadLetter:
     return DeadLetter("stage_error", f"{type(error).__name__}: {error}")
-
-
-def size_of(output: Output) -> int:
-    """About what it takes in a batch, rather more. MessagePack too writes each text behind its
-    length: to have the headers written takes a quarter of what it takes to add them up."""
-    headers_bytes = len(_encoded(output.headers)) + HEADER_BYTES * len(output.headers)
-    return len(output.key) + len(output.value or b"") + headers_bytes
-
-
-_encoded = msgspec.msgpack.Encoder().encode

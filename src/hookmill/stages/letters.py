@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from hookmill.core.ids import bounded
-from hookmill.core.record import Output, Record, with_headers
+from hookmill.core.record import Output, Record, size_of, with_headers
 from hookmill.stages import headers
 
 DECISION_VERSION: Final = 1
@@ -233,7 +233,7 @@ def batches(
     batch: list[Letter] = []
     size_bytes = 0
     for letter in letters:
-        more_bytes = _size(letter.record)
+        more_bytes = size_of(letter.record)
         if batch and (len(batch) == records_max or size_bytes + more_bytes > bytes_max):
             yield batch
             batch, size_bytes = [], 0
@@ -241,11 +241,6 @@ def batches(
         size_bytes += more_bytes
     if batch:
         yield batch
-
-
-def _size(record: Record) -> int:
-    around = sum(len(name) + len(value) for name, value in record.headers)
-    return len(record.key) + len(record.value) + around
 
 
 def _is_number(text: str) -> bool:
