@@ -44,16 +44,12 @@ class Idle:
         """There is nothing to let go of."""
 
 
-class Broken(Idle):
-    """A worker that cannot even be closed."""
+class Fenced(Idle):
+    """A worker that another owner has fenced."""
 
     async def run(self) -> None:
-        """Be cancelled at once by a defect."""
-        raise asyncio.CancelledError
-
-    async def close(self) -> None:
-        """A defect."""
-        raise RuntimeError("cannot be closed")
+        """Say so."""
+        raise ProducerFenced
 
 
 @pytest.fixture
@@ -115,18 +111,35 @@ async def test_who_has_nothing_to_fetch_is_not_stuck(log: BrokerLog, records: in
     await running
 
 
-async def test_a_worker_that_ends_by_a_defect_ends_the_process(log: BrokerLog) -> None:
+@pytest.mark.parametrize(
+    ("defect", "noticed"),
+    [
+        (RuntimeError("a defect"), pytest.raises(RuntimeError, match="a defect")),
+        (asyncio.CancelledError(), pytest.raises(Stuck, match="cancelled by nobody")),
+    ],
+    ids=["raises", "looks cancelled"],
+)
+async def test_a_worker_that_ends_by_a_defect_ends_the_process(
+    log: BrokerLog, monkeypatch: pytest.MonkeyPatch, defect: BaseException, noticed: Any
+) -> None:
     """A partition without a worker must not go unnoticed."""
+
+    async def fail(_: Member) -> None:
+        raise defect
+
+    monkeypatch.setattr(Member, "_confirm_membership", fail)
     async with asyncio.timeout(PATIENCE_SECS):
-        with pytest.raises(RuntimeError, match="cannot be closed"):
-            await member(log, Broken).run(asyncio.Event())
+        with noticed:
+            await member(log, Fenced).run(asyncio.Event())
 
 
 async def test_whatever_the_client_raises_the_worker_begins_again(log: BrokerLog) -> None:
-    """Time-outs, lost connections, a fence, an id that the broker has forgotten after idle days."""
+    """Time-outs, lost connections, a fence, an id that the broker has forgotten after idle days, a
+    cancellation that is not ours."""
     errors = [
         TimeoutError(), ConnectionError("reset"), KafkaTimeoutError(), InvalidProducerIdMapping(),
         ProducerFenced(), OutOfOrderSequenceNumber(), IllegalOperation("aborting"), OSError("disk"),
+        asyncio.CancelledError(),
     ]  # fmt: skip
     left = {0: list(errors), 1: list(errors)}
     made: list[int] = []

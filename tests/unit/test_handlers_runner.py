@@ -33,6 +33,7 @@ async def world() -> AsyncIterator[MemoryWorld]:
         (Retry("ledger_unavailable"), "ledger_unavailable"),
         (RuntimeError("the detail may hold a card number"), "RuntimeError"),
         (TimeoutError(), "timeout"),
+        (asyncio.CancelledError(), "CancelledError"),
     ],
 )
 async def test_whatever_fails_waits_for_a_retry(

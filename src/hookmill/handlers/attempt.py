@@ -35,6 +35,11 @@ async def attempt(handler: Handler, event: Event, context: Context) -> Answer:
         return Retry("timeout")
     except HookmillError:
         raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return Retry(type(error).__name__, detail="the handler let a cancellation of its own out")
     except Exception as error:  # whatever it is, the event must not be lost
         return Retry(type(error).__name__, detail=str(error))
     if answer is None or isinstance(answer, Retry | DeadLetter):

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
+from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
@@ -94,6 +95,29 @@ async def close(client: AIOKafkaClient) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT_SECS):
             await client.close()
+
+
+async def stop(consumer: AIOKafkaConsumer) -> BaseException | None:
+    """Stop a consumer within a time limit, whatever state it is in; returns what went wrong.
+
+    It stops in a task of its own. One that has just failed to fetch lets the cancellation of its
+    own tasks out (aiokafka 0.12, `Fetcher.close`), and leaves its connections open: to whoever
+    awaits that it looks like a cancellation of themselves, and a worker that takes it for one ends
+    without a word.
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    try:
+        await asyncio.wait({stopping}, timeout=NETWORK_TIMEOUT_SECS)
+    finally:
+        stopping.cancel()
+    failed = TimeoutError() if not stopping.done() else _raised_by(stopping)
+    if failed is not None:
+        await close(consumer._client)
+    return failed
+
+
+def _raised_by(task: asyncio.Task[None]) -> BaseException | None:
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
 
 
 @contextlib.asynccontextmanager

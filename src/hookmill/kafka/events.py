@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.errors import CommitFailedError
 
 from hookmill.core.errors import HookmillError, TopicsMissing
 from hookmill.core.event import Event, decode
@@ -20,6 +20,7 @@ from hookmill.kafka.client import (
     REBALANCE_TIMEOUT_MS,
     Connection,
     reachable,
+    stop,
 )
 from hookmill.kafka.records import from_consumer
 
@@ -99,15 +100,7 @@ class Events:
         self._let_go()
         with contextlib.suppress(HookmillError):  # not committed means delivered again
             await self._commit()
-        try:
-            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                await self._consumer.stop()
-        except (TimeoutError, KafkaError):
-            return  # the broker is gone; the group will notice
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # else it is the client's own, with the broker gone
+        await stop(self._consumer)  # with the broker gone the group will notice
 
     def _settle(self) -> None:
         if self._in_hand is not None:

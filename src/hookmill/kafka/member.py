@@ -23,6 +23,7 @@ from hookmill.kafka.client import (
     NETWORK_TIMEOUT_SECS,
     REBALANCE_TIMEOUT_MS,
     Connection,
+    stop,
 )
 from hookmill.kafka.inbox import Inbox
 from hookmill.telemetry import catalog
@@ -134,16 +135,9 @@ class Member:
             await self._leave()
 
     async def _leave(self) -> None:
-        """Stop the consumer; with the broker gone it fails or cancels itself, and we end anyway."""
-        try:
-            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                await self._consumer.stop()
-        except (TimeoutError, KafkaError) as error:
+        """Stop the consumer; with the broker gone it fails, and we end anyway."""
+        if (error := await stop(self._consumer)) is not None:
             say("kafka_unavailable", error=f"{type(error).__name__}: {error}"[:300])
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
 
     def live(self) -> str | None:
         """None while every worker turns, else which partition stands still."""
@@ -232,7 +226,9 @@ class Member:
                     catalog.WORKER_RESTARTS.labels(self._group, "ProducerFenced").inc()
                     say("worker_fenced", group=self._group, partition=partition)
                     await self._confirm_membership()
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                        raise  # else it is one of the client's own, that it let out
                     attempt = 1 if worker.turns > turns else attempt + 1
                     retriable = not isinstance(error, KafkaError) or error.retriable
                     failures = 0 if retriable or attempt == 1 else failures + 1
@@ -302,10 +298,13 @@ class Member:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that should run until it is cancelled has ended: that is for a new process."""
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if not task.cancelling():
+                self._fail(Stuck("a task was cancelled by nobody: its partition has no worker"))
+        elif (error := task.exception()) is not None:
             self._fail(error)
 
-    def _report(self, partition: int, error: Exception) -> None:
+    def _report(self, partition: int, error: BaseException) -> None:
         kind = type(error).__name__
         catalog.WORKER_RESTARTS.labels(self._group, kind).inc()
         say(
@@ -332,6 +331,12 @@ class Member:
             since_ms = worker.pending_since_ms
             age = 0.0 if since_ms is None else max(0.0, (now_ms - since_ms) / 1000)
             catalog.LAG_SECONDS.labels(*labels).set(age)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has asked for the end of this task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

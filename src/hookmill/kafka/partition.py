@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from hookmill.core.record import Record
 from hookmill.kafka.changelog import Entry
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience, stop
 from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.packing import Packed
 from hookmill.kafka.producing import BATCH_BYTES_MAX
@@ -100,8 +100,7 @@ class Owner:
                 elif position >= end:
                     return
         finally:
-            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                await consumer.stop()
+            await stop(consumer)
 
     def pack(self) -> Packed:
         """Where the outputs of the next transaction are put as they come."""

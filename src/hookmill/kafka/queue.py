@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from hookmill.core.record import Output, Record
 from hookmill.kafka.changelog import State, Watcher
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, stop
 from hookmill.kafka.inbox import Inbox
 from hookmill.kafka.partition import Owner
 from hookmill.kafka.producing import BATCH_BYTES_MAX
@@ -158,8 +158,7 @@ class KafkaQueue(Owner):
     async def _stop_retries(self) -> None:
         retries, self._retries = self._retries, None
         if retries is not None:
-            async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
-                await retries.stop()
+            await stop(retries)
 
     def _at_retries(self) -> Sequence[TopicPartition]:
         return list(self._retry_at.values())

@@ -15,7 +15,7 @@ from aiokafka.errors import (
 )
 
 from hookmill.core.record import Record
-from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience, reachable
+from hookmill.kafka.client import NETWORK_TIMEOUT_SECS, Connection, Patience, reachable, stop
 from hookmill.kafka.records import from_consumer
 
 POLL_MS = 200
@@ -170,7 +170,7 @@ async def reader(
     async with reachable(connection), contextlib.AsyncExitStack() as stack:
         async with asyncio.timeout(NETWORK_TIMEOUT_SECS):
             await consumer.start()
-            stack.push_async_callback(consumer.stop)
+            stack.push_async_callback(stop, consumer)
             await admin.start()
             stack.push_async_callback(admin.close)
         yield Reader(consumer, admin)
