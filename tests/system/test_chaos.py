@@ -32,4 +32,6 @@ def test_every_promise_holds_while_everything_is_broken(seed: int) -> None:
         assert ends["open"] == 0
     assert report["answers"]["503"] > 0, "no fault reached the ingress"
     assert report["answers"]["401"] > 0, "no forgery was tried"
+    assert report["service_answers"]["425"] > 0, "the handler that forwards never had to wait"
+    assert report["service_answers"]["204"] > 100
     assert report["untaken"] == 0

@@ -944,6 +944,71 @@ def test_what_the_handler_set_aside_need_not_be_counted() -> None:
     assert broken.records == (find(GOOD, LEDGER_QUEUE, "e-sour"),)
 
 
+# Every event is handled
+
+
+def served(history: History, *taken: str) -> History:
+    """The service behind the handler `log` took these events, as they came."""
+    ledger, log = history.consumers
+    return replace(history, consumers=(ledger, replace(log, taken=taken)))
+
+
+QUEUED = [record.event for record in GOOD.topics[LOG_QUEUE]]
+
+
+def test_what_was_taken_once_is_good() -> None:
+    """In whatever order subjects come between each other."""
+    by_subject = sorted(GOOD.topics[LOG_QUEUE], key=lambda record: (record.key, record.offset))
+
+    assert all_broken(served(GOOD, *QUEUED)) == []
+    assert all_broken(served(GOOD, *(record.event for record in by_subject))) == []
+
+
+@pytest.mark.parametrize("again", range(len(QUEUED)))
+def test_what_was_taken_may_come_again(again: int) -> None:
+    """A member that was killed is followed by one that goes on from the last commit."""
+    assert all_broken(served(GOOD, *QUEUED[: again + 1], *QUEUED[again // 2 :])) == []
+
+
+@pytest.mark.parametrize("gone", range(len(QUEUED)))
+def test_an_event_that_was_never_taken(gone: int) -> None:
+    """It is named by its record in the queue."""
+    broken = only(served(GOOD, *QUEUED[:gone], *QUEUED[gone + 1 :]), Promise.HANDLED)
+
+    assert broken.records == (find(GOOD, LOG_QUEUE, QUEUED[gone]),)
+    assert "log never finished" in broken.says
+
+
+def test_what_a_handler_set_aside_need_not_be_taken() -> None:
+    """Nor come in its turn if it was sent again."""
+    first, *others = QUEUED
+    record = find(GOOD, LOG_QUEUE, first)
+    letter = replace(record, source=(LOG_QUEUE, record.offset))
+    history = plus(GOOD, "handler-log-dlq", letter)
+
+    assert all_broken(served(history, *others)) == []
+    assert all_broken(served(history, *others, first)) == []
+
+
+def test_an_event_taken_that_is_not_in_the_queue() -> None:
+    """Whoever posted it, it was not route."""
+    broken = only(served(GOOD, *QUEUED, "e-strange"), Promise.HANDLED)
+
+    assert broken.records == ()
+    assert "e-strange" in broken.says
+
+
+def test_a_subject_taken_out_of_order() -> None:
+    """The later one came first; that it came again in its turn does not mend it."""
+    one, other = "e-refund-1", "e-pay-2"
+    others = [event for event in QUEUED if event not in (one, other)]
+
+    broken = only(served(GOOD, *others, other, one, other), Promise.ORDER)
+
+    assert broken.records == (find(GOOD, LOG_QUEUE, one), find(GOOD, LOG_QUEUE, other))
+    assert "alice: log finished e-pay-2 before e-refund-1" in broken.says
+
+
 # Size
 
 

@@ -40,6 +40,8 @@ MUST_NAME = {
     "uncounted": {Promise.LEDGER},
     "counted twice": {Promise.LEDGER},
     "booked otherwise": {Promise.LEDGER},
+    "never taken": {Promise.HANDLED},
+    "taken too early": {Promise.ORDER},
 }
 
 
@@ -117,6 +119,25 @@ def sent(draw: st.DrawFn, log: Log) -> list[Attempt]:
 
 
 @st.composite
+def taken(draw: st.DrawFn, queue: Iterable[Found]) -> list[str]:
+    """What a service took: subjects one beside the other, each from where it was committed again
+    and again."""
+    subjects: dict[str, list[str]] = defaultdict(list)
+    for record in queue:
+        subjects[record.key].append(record.event)
+    at = dict.fromkeys(subjects, 0)
+    found = []
+    while left := [key for key, events in subjects.items() if at[key] < len(events)]:
+        key = draw(st.sampled_from(left))
+        found.append(subjects[key][at[key]])
+        at[key] += 1
+        if draw(st.integers(0, 7)) == 0:
+            again = draw(st.integers(0, at[key]))
+            found += subjects[key][again : at[key]]
+    return found
+
+
+@st.composite
 def good_histories(draw: st.DrawFn) -> History:
     """Whole runs in which nothing went wrong that is promised not to."""
     log = Log(draw(st.lists(st.integers(0, 2), max_size=4)))
@@ -139,6 +160,7 @@ def good_histories(draw: st.DrawFn) -> History:
         counted=draw(st.permutations(counted)),
         entries=entries,
         entries_expected=draw(st.permutations(entries)),
+        taken=draw(taken(r for r in log.topics[QUEUE] if set_aside[r.event] != "ledger")),
     )
     return History(
         attempts=draw(st.permutations(attempts)),
@@ -242,6 +264,23 @@ def leave_open(draw: st.DrawFn, history: History) -> History:
     return replace(history, bounds={**history.bounds, topic: lower})
 
 
+def take_early(draw: st.DrawFn, history: History) -> History:
+    """The service took a later event of a subject before an earlier one."""
+    first = {
+        event: turn for turn, event in reversed(list(enumerate(history.consumers[0].taken or ())))
+    }
+    pairs = [
+        (one.event, other.event)
+        for one, other in itertools.combinations(history.topics[QUEUE], 2)
+        if one.key == other.key and one.event in first and other.event in first
+    ]
+    assume(pairs)
+    one, other = draw(st.sampled_from(pairs))
+    taken = list(history.consumers[0].taken or ())
+    taken.insert(first[one], other)
+    return with_ledger(history, taken=taken)
+
+
 def spoil(draw: st.DrawFn, history: History, what: str) -> History:
     """One thing is otherwise than it was."""
     ledger = history.consumers[0]
@@ -261,6 +300,11 @@ def spoil(draw: st.DrawFn, history: History, what: str) -> History:
     number = draw(st.integers(0, len(counted) - 1))
     if what == "uncounted":
         return with_ledger(history, counted=counted[:number] + counted[number + 1 :])
+    if what == "never taken":
+        gone = counted[number]
+        return with_ledger(history, taken=[e for e in ledger.taken or () if e != gone])
+    if what == "taken too early":
+        return take_early(draw, history)
     if what == "counted twice":
         return with_ledger(history, counted=[*counted, counted[number]])
     entries[number] = replace(entries[number], minor="99")

@@ -10,16 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from hookmill.chaos.handled import broken_by
 from hookmill.chaos.history import (
     Broken,
-    Consumer,
     Ends,
-    Entry,
     Found,
     History,
     Link,
     Promise,
     Verdict,
+    events_of,
+    in_order,
 )
 
 
@@ -34,9 +35,9 @@ def check(history: History) -> Verdict:
         broken=[_with_more(several) for family in families for several in _by_topics(family)],
         ends=[_ends(link, fates[link.name]) for link in history.links],
         acknowledged=sum(each.delivery is not None for each in history.attempts),
-        events=len(_events(_records(history, history.raw))),
-        lost=sum(each.promise is Promise.KEPT for each in found) + len(_events(lost)),
-        twice=len(_events(each.records[0] for each in found if each.promise is Promise.ONCE)),
+        events=len(events_of(history.of(history.raw))),
+        lost=sum(each.promise is Promise.KEPT for each in found) + len(events_of(lost)),
+        twice=len(events_of(each.records[0] for each in found if each.promise is Promise.ONCE)),
     )
 
 
@@ -58,13 +59,7 @@ def _families(history: History, losses: Sequence[Iterable[Broken]]) -> Iterator[
     yield from (_positions(history, each.group, each.reads) for each in history.consumers)
     yield _settled(history)
     for consumer in history.consumers:
-        if consumer.counted is not None:
-            yield _uncounted(history, consumer)
-            yield _counted_twice(history, consumer)
-            yield _counted_from_nowhere(history, consumer)
-            wanted, booked = Counter(consumer.entries_expected), Counter(consumer.entries)
-            yield _bookings(consumer, "lacks", wanted - booked)
-            yield _bookings(consumer, "has too much:", booked - wanted)
+        yield from broken_by(history, consumer)
 
 
 def _kept(history: History) -> Iterator[Broken]:
@@ -101,7 +96,7 @@ def _unsent(history: History) -> Iterator[Broken]:
             unknown += len(events.get(attempt.step, ())) < attempt.items
     known = {event for several in events.values() for event in several}
     taken = defaultdict[str, set[str]](set)
-    for record in _records(history, history.raw):
+    for record in history.of(history.raw):
         answered = held.get(record.delivery)
         if answered is not None:
             if list(kept[record.delivery]).index(record.event) < answered.items:
@@ -112,13 +107,13 @@ def _unsent(history: History) -> Iterator[Broken]:
             if record.delivery in several or len(several) < room:
                 several.add(record.delivery)
                 continue
-        says = f"{_place(record)} is of delivery {record.delivery}, which the client did not send"
+        says = f"{record.place} is of delivery {record.delivery}, which the client did not send"
         yield Broken(promise=Promise.GENUINE, says=says, records=(record,))
 
 
 def _identity(history: History) -> Iterator[Broken]:
     """Deliveries of one event carry one id; those of two events, two."""
-    records = {record.delivery: record for record in _records(history, history.raw)}
+    records = {record.delivery: record for record in history.of(history.raw)}
     steps: dict[str, tuple[str, Found]] = {}
     seen: dict[str, Found] = {}
     for attempt in history.attempts:
@@ -139,33 +134,33 @@ def _once(history: History, link: Link) -> Iterator[Broken]:
     """No event twice in what a stage makes, all kinds together; a redrive is one record more."""
     for topics in (link.writes, *((each,) for each in link.every)):
         first: dict[tuple[str, int], Found] = {}
-        for record in (found for topic in topics for found in _records(history, topic)):
+        for record in (found for topic in topics for found in history.of(topic)):
             other = first.setdefault((record.event, record.redrives), record)
             if other is not record:
                 says = (
                     f"event {record.event} is twice in {_named(topics)}: "
-                    f"{_place(other)} and {_place(record)}"
+                    f"{other.place} and {record.place}"
                 )
                 yield Broken(promise=Promise.ONCE, says=says, records=(other, record))
 
 
 def _ended_twice(history: History, link: Link) -> Iterator[Broken]:
     """No record is set aside twice, or set aside and forwarded as well."""
-    copies = Counter(record.event for record in _records(history, link.reads))
+    copies = Counter(record.event for record in history.of(link.reads))
     sources: dict[tuple[object, ...], Found] = {}
     events: dict[str, Found] = {}
-    for record in (each for to in (*link.writes, *link.every) for each in _records(history, to)):
+    for record in (each for to in (*link.writes, *link.every) for each in history.of(to)):
         events.setdefault(record.event, record)
         if link.drops_duplicates:
             sources.setdefault((record.partition, record.source), record)
-    for letter in _records(history, link.dead_letters):
+    for letter in history.of(link.dead_letters):
         other = sources.setdefault((letter.partition, letter.source), letter)
         if other is letter and not link.drops_duplicates and copies[letter.event] == 1:
             other = events.get(letter.event, letter)
         if other is not letter:
             says = (
                 f"{link.name} ended one record of event {letter.event} twice: "
-                f"{_place(other)} and {_place(letter)}"
+                f"{other.place} and {letter.place}"
             )
             yield Broken(promise=Promise.ONCE, says=says, records=(other, letter))
 
@@ -175,12 +170,12 @@ def _lost(history: History, link: Link, fates: Mapping[Found, str]) -> Iterator[
     for record, how in fates.items():
         if how == "open":
             says = (
-                f"{link.name} read {_place(record)} (event {record.event}) and nothing came "
+                f"{link.name} read {record.place} (event {record.event}) and nothing came "
                 f"of it: it is neither in {_named(link.writes)} nor in {link.dead_letters}"
             )
             yield Broken(promise=Promise.COMPLETE, says=says, records=(record,))
     for topic in link.every:
-        missing = _events(fates) - _events(_records(history, topic))
+        missing = events_of(fates) - events_of(history.of(topic))
         for record in _made(history, link):
             if record.event in missing:
                 says = f"event {record.event} is in {record.topic} and not in {topic}"
@@ -189,15 +184,15 @@ def _lost(history: History, link: Link, fates: Mapping[Found, str]) -> Iterator[
 
 def _from_nowhere(history: History, link: Link) -> Iterator[Broken]:
     """Nothing came out that did not go in."""
-    read = _records(history, link.reads)
-    known = _events(read)
+    read = history.of(link.reads)
+    known = events_of(read)
     places = {(record.partition, (link.reads, record.offset)) for record in read}
     strange = [record for topic in (*link.writes, *link.every)
-               for record in _records(history, topic) if record.event not in known]  # fmt: skip
-    strange += [letter for letter in _records(history, link.dead_letters)
+               for record in history.of(topic) if record.event not in known]  # fmt: skip
+    strange += [letter for letter in history.of(link.dead_letters)
                 if (letter.partition, letter.source) not in places]  # fmt: skip
     for record in strange:
-        says = f"{_place(record)} holds event {record.event}, which is not in {link.reads}"
+        says = f"{record.place} holds event {record.event}, which is not in {link.reads}"
         yield Broken(promise=Promise.COMPLETE, says=says, records=(record,))
 
 
@@ -209,10 +204,10 @@ def _fates(history: History, link: Link) -> dict[Found, str]:
     made = _made(history, link)
     forwarded = {(record.partition, record.event) for record in made}
     exact = {(record.partition, record.source, record.event) for record in made}
-    dead = _records(history, link.dead_letters)
+    dead = history.of(link.dead_letters)
     failed = {(record.partition, record.source) for record in dead}
     fates, gone = {}, set[tuple[int, str]]()
-    for record in _in_order(_records(history, link.reads)):
+    for record in in_order(history.of(link.reads)):
         mine, place = (record.partition, record.event), (link.reads, record.offset)
         goes_on = (record.partition, place, record.event) in exact
         if (record.partition, place) in failed:
@@ -243,7 +238,7 @@ def _order_of_arrival(history: History) -> Iterator[Broken]:
             began[event] = min(began.get(event, attempt.began), attempt.began)
             if attempt.delivery is not None:
                 acknowledged[event] = min(acknowledged.get(event, attempt.ended), attempt.ended)
-    for records in _firsts_by_subject(_records(history, history.raw)):
+    for records in _firsts_by_subject(history.of(history.raw)):
         latest: Found | None = None
         for record in records:
             if record.event not in began:
@@ -262,14 +257,14 @@ def _order_of_topics(history: History) -> Iterator[Broken]:
     """The order in raw holds in every later topic, subject by subject; redrives come later."""
     places: dict[tuple[int, int, str], Found] = {}
     firsts: dict[str, Found] = {}
-    for record in _in_order(_records(history, history.raw)):
+    for record in in_order(history.of(history.raw)):
         places[record.partition, record.offset, record.event] = record
         firsts.setdefault(record.event, record)
     later = {topic for link in history.links for topic in (*link.writes, *link.every)}
     for topic in sorted(later):
         seen = set[str]()
         last: dict[tuple[int, str], tuple[Found, Found]] = {}
-        for record in _in_order(r for r in _records(history, topic) if not r.redrives):
+        for record in in_order(r for r in history.of(topic) if not r.redrives):
             made_of, offset = record.source or ("", 0)
             raw = places.get((record.partition, offset, record.event))
             raw = raw if made_of == history.raw and raw else firsts.get(record.event)
@@ -290,10 +285,10 @@ def _order_of_topics(history: History) -> Iterator[Broken]:
 def _positions(history: History, group: str, topic: str) -> Iterator[Broken]:
     """The group has no record of its input still before it."""
     committed = history.positions.get(group, {})
-    for record in _records(history, topic):
+    for record in history.of(topic):
         if record.offset >= committed.get(record.partition, 0):
             at = committed.get(record.partition, "no offset")
-            says = f"group {group} stands at {at}, before {_place(record)}"
+            says = f"group {group} stands at {at}, before {record.place}"
             yield Broken(promise=Promise.POSITIONS, says=says, records=(record,))
 
 
@@ -305,42 +300,10 @@ def _settled(history: History) -> Iterator[Broken]:
             yield Broken(promise=Promise.SETTLED, says=says)
 
 
-def _uncounted(history: History, consumer: Consumer) -> Iterator[Broken]:
-    """What it counted is its queue less its dead letters."""
-    done = {*(consumer.counted or ()), *_events(_records(history, consumer.dead_letters))}
-    for record in _records(history, consumer.reads):
-        if record.event not in done:
-            says = f"{consumer.name} has not counted event {record.event} of {consumer.reads}"
-            yield Broken(promise=Promise.LEDGER, says=says, records=(record,))
-
-
-def _counted_twice(history: History, consumer: Consumer) -> Iterator[Broken]:
-    queued = {record.event: record for record in _records(history, consumer.reads)}
-    for event, times in sorted(Counter(consumer.counted or ()).items()):
-        if times > 1 and event in queued:
-            says = f"{consumer.name}: event {event} is counted {times} times"
-            yield Broken(promise=Promise.LEDGER, says=says, records=(queued[event],))
-
-
-def _counted_from_nowhere(history: History, consumer: Consumer) -> Iterator[Broken]:
-    for event in sorted({*(consumer.counted or ())} - _events(_records(history, consumer.reads))):
-        says = f"{consumer.name}: event {event} is counted and not in {consumer.reads}"
-        yield Broken(promise=Promise.LEDGER, says=says)
-
-
-def _bookings(consumer: Consumer, sign: str, entries: Counter[Entry]) -> Iterator[Broken]:
-    for entry in sorted(entries.elements()):
-        says = (
-            f"{consumer.name} {sign} {entry.effect} {entry.minor} {entry.currency} "
-            f"of event {entry.event}"
-        )
-        yield Broken(promise=Promise.LEDGER, says=says)
-
-
 def _events_of_deliveries(history: History) -> defaultdict[str, dict[str, None]]:
     """The events that lie in raw under a delivery's id, in order."""
     events = defaultdict[str, dict[str, None]](dict)
-    for record in _records(history, history.raw):
+    for record in history.of(history.raw):
         events[record.delivery][record.event] = None
     return events
 
@@ -358,13 +321,9 @@ def _events_of_steps(history: History) -> dict[str, set[str]]:
 def _firsts_by_subject(records: Iterable[Found]) -> Iterator[list[Found]]:
     """The first record of each event, in order, subject by subject."""
     subjects: dict[tuple[int, str], dict[str, Found]] = defaultdict(dict)
-    for record in _in_order(records):
+    for record in in_order(records):
         subjects[record.partition, record.key].setdefault(record.event, record)
     return (list(firsts.values()) for firsts in subjects.values())
-
-
-def _in_order(records: Iterable[Found]) -> list[Found]:
-    return sorted(records, key=lambda each: (each.partition, each.offset))
 
 
 def _by_topics(family: Iterable[Broken]) -> list[list[Broken]]:
@@ -380,19 +339,7 @@ def _with_more(alike: Sequence[Broken]) -> Broken:
 
 
 def _made(history: History, link: Link) -> list[Found]:
-    return [record for topic in link.writes for record in _records(history, topic)]
-
-
-def _records(history: History, topic: str) -> Sequence[Found]:
-    return history.topics.get(topic, ())
-
-
-def _events(records: Iterable[Found]) -> set[str]:
-    return {record.event for record in records}
-
-
-def _place(record: Found) -> str:
-    return f"{record.topic}[{record.partition}]@{record.offset}"
+    return [record for topic in link.writes for record in history.of(topic)]
 
 
 def _named(topics: Sequence[str]) -> str:

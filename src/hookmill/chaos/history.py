@@ -4,7 +4,7 @@
 normalized id throughout, which follows from the dedup key alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -44,6 +44,11 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     source: tuple[str, int] | None = None
     redrives: int = 0
     """How often it was sent again from a dead-letter topic."""
+
+    @property
+    def place(self) -> str:
+        """For people: `topic[partition]@offset`."""
+        return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
 class Entry(msgspec.Struct, frozen=True, order=True):
@@ -92,6 +97,9 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     """The events it says it has counted, None for a handler that keeps no books."""
     entries: Sequence[Entry] = ()
     entries_expected: Sequence[Entry] = ()
+    taken: Sequence[str] | None = None
+    """The events that the service behind it took, each time, as they came; None where there is no
+    such service."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +115,20 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     bounds: Mapping[str, Mapping[int, Bounds]] = {}
     """By topic, then partition."""
 
+    def of(self, topic: str) -> Sequence[Found]:
+        """What lies in a topic."""
+        return self.topics.get(topic, ())
+
+
+def events_of(records: Iterable[Found]) -> set[str]:
+    """The events that the records hold."""
+    return {record.event for record in records}
+
+
+def in_order(records: Iterable[Found]) -> list[Found]:
+    """By partition, then offset: readers find partitions side by side."""
+    return sorted(records, key=lambda each: (each.partition, each.offset))
+
 
 class Promise(StrEnum):
     """What is promised, and so can be broken."""
@@ -119,6 +141,7 @@ class Promise(StrEnum):
     ORDER = "order per subject"
     POSITIONS = "every group is at the end"
     SETTLED = "no transaction is left open"
+    HANDLED = "every event is handled"
     LEDGER = "the ledger counts each event once"
 
 

@@ -78,8 +78,10 @@ async def observe(
     handlers: Sequence[str],
     attempts: Sequence[Attempt],
     ledger: Path,
+    taken: Mapping[str, Sequence[str]],
 ) -> Observed:
-    """Read everything. `topics` are all there are, without the namespace."""
+    """Read everything. `topics` are all there are, without the namespace; `taken` is what the
+    services behind handlers took, by handler."""
     records: dict[str, list[Record]] = {}
     ends: dict[str, dict[int, int]] = {}
     async with reader(connection) as source:
@@ -94,7 +96,9 @@ async def observe(
         raw=pipeline.RAW,
         links=links(names, handlers),
         consumers=[
-            _consumer(names, name, records[pipeline.HandlerTopics(name).queue], ledger)
+            _consumer(
+                names, name, records[pipeline.HandlerTopics(name).queue], ledger, taken.get(name)
+            )
             for name in handlers
         ],
         positions=committed,
@@ -169,7 +173,13 @@ def _source(topic: str, record: Record, names: pipeline.Names) -> tuple[str, int
     return pipeline.RAW, decode(record.value).raw.offset
 
 
-def _consumer(names: pipeline.Names, name: str, queue: Sequence[Record], ledger: Path) -> Consumer:
+def _consumer(
+    names: pipeline.Names,
+    name: str,
+    queue: Sequence[Record],
+    ledger: Path,
+    taken: Sequence[str] | None,
+) -> Consumer:
     books = name == LEDGER
     return Consumer(
         name=name,
@@ -179,6 +189,7 @@ def _consumer(names: pipeline.Names, name: str, queue: Sequence[Record], ledger:
         counted=_counted(ledger) if books else None,
         entries=_entries(ledger) if books else (),
         entries_expected=_expected(queue) if books else (),
+        taken=taken,
     )
 
 

@@ -11,6 +11,7 @@ from hookmill.chaos.checker import check
 from hookmill.chaos.faults import Fault
 from hookmill.chaos.history import History, Verdict
 from hookmill.chaos.observe import Observed
+from hookmill.chaos.service import Service
 from hookmill.chaos.traffic import Traffic
 from hookmill.chaos.world import World
 
@@ -20,13 +21,16 @@ LOOK_SECS = 1.0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done, what came of it, and the verdict. `silence_secs` is the longest time without
-    a new event, `settle_secs` how long after the last fault everything was through."""
+    """What was done, what came of it, and the verdict. `answers` are those of the ingress by status
+    (0: none came), `service_answers` those of the service that a handler forwards to (0: cut off).
+    `silence_secs` is the longest time without a new event, `settle_secs` how long after the last
+    fault everything was through."""
 
     seed: int
     seconds: float
     faults: dict[str, int]
     answers: dict[int, int]
+    service_answers: dict[int, int]
     untaken: int
     verdict: Verdict
     silence_secs: float
@@ -56,6 +60,7 @@ class Look(msgspec.Struct, frozen=True):
 async def run(
     world: World,
     traffic: Traffic,
+    service: Service,
     faults: Sequence[Fault],
     look: Look,
     *,
@@ -93,6 +98,7 @@ async def run(
         seconds=time.monotonic() - began,
         faults=dict(Counter(fault.kind.value for fault in faults)),
         answers=traffic.answers,
+        service_answers=dict(sorted(service.answers.items())),
         untaken=traffic.waiting,
         verdict=verdict,
         silence_secs=observed.silence_secs,

@@ -1,6 +1,8 @@
 """`hookmill chaos`: the whole system on three brokers, faults from a seed, all promises checked."""
 
 import asyncio
+import base64
+import secrets
 import shutil
 import sys
 import tempfile
@@ -18,6 +20,7 @@ from hookmill.chaos.history import Broken, History, Verdict
 from hookmill.chaos.observe import LEDGER, observe, positions
 from hookmill.chaos.proxy import Proxies
 from hookmill.chaos.run import Look, Report, Result, run
+from hookmill.chaos.service import ATTEMPTS, Service
 from hookmill.chaos.traffic import Traffic
 from hookmill.chaos.world import World
 from hookmill.cli.output import err, print_json, print_table
@@ -25,6 +28,7 @@ from hookmill.cli.sample import endpoints, own_environment, targets
 from hookmill.cli.setup import Setup, load_setup, now_us
 from hookmill.cli.topics import apply_all
 from hookmill.core.errors import ConfigurationError
+from hookmill.handlers.signing import PREFIX
 from hookmill.kafka.reader import reader
 from hookmill.kafka.topics import admin
 from hookmill.local.broker import LocalBroker
@@ -37,6 +41,9 @@ SHORT_RATE = 60.0
 LANES = 6
 HISTORY = "history.json"
 MEMBERS = 2
+PARTNER = "partner"
+"""The handler that forwards to a service; the other one is the ledger."""
+HANDLERS = (LEDGER, PARTNER)
 MARKER_BYTES_MAX = "256"
 """A marker's batch is 78 bytes, no event is this small."""
 
@@ -59,10 +66,18 @@ admin_port = 0
 [handlers.ledger]
 type = "ledger"
 
+[handlers.partner]
+type = "http"
+url = "http://{service}/events"
+allow_plain_http = true
+allow_networks = ["127.0.0.1"]
+secrets = [{{ value = "{secret}" }}]
+retry_delays_secs = {delays_secs}
+
 [[routes]]
 name = "everything"
 match = {{ mode = ["live", "test", "unknown"] }}
-handlers = ["ledger"]
+handlers = ["ledger", "partner"]
 """
 
 
@@ -137,12 +152,19 @@ def check_file(path: Path, *, as_json: bool) -> bool:
 
 
 async def _in_folder(folder: Path, wish: Wish) -> Result:
-    async with _brokers(folder) as (broker, proxies, ports):
+    service = Service(seed=wish.seed)
+    async with _brokers(folder) as (broker, proxies, ports), service.serving() as service_port:
         config = folder / "hookmill.toml"
         servers = ", ".join(f'"{HOST}:{proxies.port_for(port)}"' for port in ports)
         config.write_text(
             CONFIGURATION.format(
-                servers=servers, folder=folder, endpoints=endpoints(), session_secs=SESSION_SECS
+                servers=servers,
+                folder=folder,
+                endpoints=endpoints(),
+                session_secs=SESSION_SECS,
+                service=f"{HOST}:{service_port}",
+                secret=PREFIX + base64.b64encode(secrets.token_bytes(32)).decode(),
+                delays_secs=list(range(1, ATTEMPTS)),
             )
         )
         setup = load_setup(config)
@@ -174,8 +196,9 @@ async def _in_folder(folder: Path, wish: Wish) -> Result:
             return await run(
                 world,
                 traffic,
+                service,
                 _faults(wish, world, seconds),
-                _look(setup, folder, traffic),
+                _look(setup, folder, traffic, service),
                 seed=wish.seed,
                 seconds=seconds,
                 tell=_tell,
@@ -209,12 +232,12 @@ async def _brokers(folder: Path) -> AsyncIterator[tuple[LocalBroker, Proxies, li
         await proxies.close()
 
 
-def _look(setup: Setup, folder: Path, traffic: Traffic) -> Look:
+def _look(setup: Setup, folder: Path, traffic: Traffic, service: Service) -> Look:
     connection, names = setup.connection(), setup.names
 
     async def quickly() -> object:
         async with reader(connection) as source:
-            return await positions(source, names, [LEDGER])
+            return await positions(source, names, HANDLERS)
 
     return Look(
         positions=quickly,
@@ -222,9 +245,10 @@ def _look(setup: Setup, folder: Path, traffic: Traffic) -> Look:
             connection,
             names,
             topics=[topic.name for topic in setup.topics()],
-            handlers=[LEDGER],
+            handlers=HANDLERS,
             attempts=list(traffic.attempts),
             ledger=folder / "ledger.db",
+            taken={PARTNER: list(service.taken)},
         ),
     )
 
@@ -244,7 +268,7 @@ async def _refuse(setup: Setup, topic: str, refusing: bool) -> None:
 
 
 def _children(config: Path, doors: Sequence[int]) -> list[Child]:
-    """Two of each part and the ledger, in the order in which they are to end."""
+    """Two of each part but one ledger, in the order in which they are to end."""
     found = [
         Child(
             f"ingress-{number}",
@@ -258,8 +282,12 @@ def _children(config: Path, doors: Sequence[int]) -> list[Child]:
             _stage(config, stage, str(number), "--instance", str(number))
             for number in range(1, MEMBERS + 1)
         ]
-    command = [sys.executable, "-m", "hookmill", "handle", LEDGER, "--config", str(config)]
-    found.append(Child(f"handler-{LEDGER}-1", [*command, "--instance", "1"]))
+    for handler, members in ((LEDGER, 1), (PARTNER, MEMBERS)):
+        command = [sys.executable, "-m", "hookmill", "handle", handler, "--config", str(config)]
+        found += [
+            Child(f"handler-{handler}-{number}", [*command, "--instance", str(number)])
+            for number in range(1, members + 1)
+        ]
     return found
 
 
@@ -278,6 +306,8 @@ def _print(report: Report) -> None:
     print_table(("fault", "times"), sorted(report.faults.items()), "What was done to it")
     answers = [(status or "no answer", count) for status, count in report.answers.items()]
     print_table(("answer", "requests"), answers, "What the client was told")
+    answers = [(status or "cut off", count) for status, count in report.service_answers.items()]
+    print_table(("answer", "requests"), answers, f"What the service of '{PARTNER}' said")
     _print_verdict(verdict)
     for ended in report.ended:
         print(f"ended by itself: {ended}")

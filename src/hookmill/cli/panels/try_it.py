@@ -61,9 +61,10 @@ def chaos(
 ) -> None:
     """The proof: break everything while providers post, then check every promise from outside.
 
-    Three brokers, two ingress processes, two members of each stage and the ledger run on this
-    machine; what a client was told and what lies in Kafka is compared at the end. Status 1 if any
-    promise is broken; the smallest set of records that shows it is printed.
+    Three brokers, two ingress processes, two members of each stage, the ledger, and a handler that
+    forwards to a service which fails now and then run on this machine; what a client was told, what
+    lies in Kafka and what was handled is compared at the end. Status 1 if any promise is broken;
+    the smallest set of records that shows it is printed.
     """
     wish = chaos_command.Wish(
         seed=seed, minutes=minutes, kinds=chaos_command.kinds_of(faults), rate=rate,
