@@ -16,7 +16,7 @@ SOAK_RATE = 1_000.0
 SOAK_CHUNK_SECS = 10
 IDLE_SECS = 20.0
 GROWTH_PERCENT_MAX = 10.0
-CAPACITY_POSTS, CAPACITY_CONNECTIONS = 6_000, 256
+CAPACITY_POSTS, CAPACITY_CONNECTIONS = 20_000, 256
 OVERLOAD_TIMES = 3
 OVERLOAD_SECS = 4
 OVERLOAD_CONNECTIONS = 1_024
@@ -97,15 +97,17 @@ async def idle(standing: Stand, count: int) -> list[Figure]:
 
 
 async def overload(standing: Stand) -> list[Figure]:
-    """Three times as much as it can take, at this moment, is offered: what it accepts of that."""
-    posted = standing.posts(CAPACITY_POSTS)
-    outcome = await standing.load("ingress", posted, connections=CAPACITY_CONNECTIONS)
-    per_sec_max = len(posted) / outcome.wall_secs
-    offered = OVERLOAD_TIMES * per_sec_max
+    """Three times as much as it can take is offered: what it accepts of that.
+
+    What it can take is measured before and after: a machine's speed may change within seconds.
+    """
+    before = await _capacity(standing)
+    offered = OVERLOAD_TIMES * before
     tell(f"overload: {offered:,.0f} deliveries/s offered")
     posted = standing.posts(int(offered * OVERLOAD_SECS))
     outcome = await standing.load("ingress", posted, connections=OVERLOAD_CONNECTIONS, rate=offered)
     accepted = sum(each.status == 200 for each in outcome.answers)
+    per_sec_max = (before + await _capacity(standing)) / 2
     return [
         Figure(
             name=f"accepted at {OVERLOAD_TIMES} times capacity",
@@ -114,6 +116,13 @@ async def overload(standing: Stand) -> list[Figure]:
             at_least=KEPT_PERCENT_MIN,
         )
     ]
+
+
+async def _capacity(standing: Stand) -> float:
+    """How many deliveries a second it takes from clients that each wait for their answer."""
+    posted = standing.posts(CAPACITY_POSTS)
+    outcome = await standing.load("ingress", posted, connections=CAPACITY_CONNECTIONS)
+    return len(posted) / outcome.wall_secs
 
 
 async def outage(standing: Stand) -> list[Figure]:
