@@ -22,6 +22,7 @@ START_SECS_MAX = 90.0
 STOP_SECS_MAX = 20.0
 ROLL_SECS_MAX = 60.0
 CORRUPT_BYTES = 64
+ASK_AGAIN_SECS = 0.5
 
 Tell = Callable[[str], None]
 
@@ -59,7 +60,6 @@ class World:
         self._stages = stages
         self._topics = topics
         self._refuse = refuse
-        self._refusing: set[str] = set()
         self._chance = random.Random(f"world {seed}")
         self._tell = tell
         self._scaling = asyncio.Lock()
@@ -101,13 +101,8 @@ class World:
         await self._doing(fault)
 
     async def heal(self) -> None:
-        """When all faults are over: every broker runs, and takes the records of every topic."""
+        """When all faults are over: every broker runs."""
         await self._start_brokers(range(1, BROKERS + 1), wait=True)
-        async with asyncio.timeout(START_SECS_MAX):
-            while self._refusing:
-                for topic in list(self._refusing):
-                    with contextlib.suppress(HookmillError):
-                        await self._take_again(topic)
 
     def _doing(self, fault: Fault) -> Coroutine[Any, Any, None]:
         match fault.kind:
@@ -186,17 +181,17 @@ class World:
             self._set_mood(self._broker_ports, Mood.FAIR)
 
     async def _refuse_writes(self, topic: str, seconds: float) -> None:
-        """A broker may be out when it is to take the topic's records again: then `heal` does it."""
-        self._refusing.add(topic)
+        """A broker may be out when the topic is to take records again: it is asked until it does,
+        or nothing would go on behind that topic for the rest of the run."""
         with contextlib.suppress(HookmillError):
             await self._refuse(topic, True)
         await asyncio.sleep(seconds)
-        with contextlib.suppress(HookmillError):
-            await self._take_again(topic)
-
-    async def _take_again(self, topic: str) -> None:
-        await self._refuse(topic, False)
-        self._refusing.discard(topic)
+        while True:
+            try:
+                await self._refuse(topic, False)
+                return
+            except HookmillError:
+                await asyncio.sleep(ASK_AGAIN_SECS)
 
     async def _kill_brokers(self, ids: Sequence[int], seconds: float) -> None:
         for each in ids:
