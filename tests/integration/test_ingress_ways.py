@@ -9,6 +9,7 @@ import pytest
 from aiohttp.web_protocol import RequestHandler
 
 from hookmill.ingress.server import Ingress
+from hookmill.providers.declared import DeclaredPack
 from support.front import Front, event, post, signed
 
 pytestmark = pytest.mark.broker
@@ -173,3 +174,36 @@ async def test_a_defect_while_a_request_is_read_ends_the_connection(
         while asyncio.all_tasks() - before:
             await asyncio.sleep(0.01)
     writer.close()
+
+
+async def test_those_of_one_turn_go_on_together_and_are_answered_each_by_itself(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forgery and a defect among them take nothing from the others, whose order stays."""
+    identify = DeclaredPack.identify
+
+    def broken(self: DeclaredPack, delivery: Any, options: Any) -> Any:
+        if delivery.body == event(3):
+            raise RuntimeError("a defect")
+        return identify(self, delivery, options)
+
+    monkeypatch.setattr(DeclaredPack, "identify", broken)
+    forged = post("", event(2)) + event(2)
+    wires = []
+    for request in (delivery(1), forged, delivery(3), delivery(1), delivery(1)):
+        protocol = front.server()
+        wires.append(Eager(protocol, [request]))
+        protocol.connection_made(wires[-1])
+    for wire in wires:
+        wire.send()
+    assert [wire.said for wire in wires] == [b""] * len(wires)
+    async with asyncio.timeout(10):
+        for wire in wires:
+            await wire.done.wait()
+
+    statuses = [wire.said.split(b" ", 2)[1] for wire in wires]
+    assert statuses == [b"200", b"401", b"503", b"200", b"200"]
+    ids = [re.findall(rb"x-hookmill-delivery: (\S+)", wire.said) for wire in wires]
+    kept = [each.header("hm-delivery").encode() for each in await front.kept()]
+    assert kept == [each for [each] in (ids[0], ids[3], ids[4])]
+    assert front.ingress.in_flight == 0

@@ -271,7 +271,7 @@ class Server(web.Server):
     def __init__(self, ingress: Ingress, limits: Options) -> None:
         super().__init__(self._answer, request_factory=self._request)
         self._ingress = ingress
-        self._short = ShortWay(ingress, limits.body_bytes_max, self._loop.time)
+        self._short = ShortWay(ingress, limits.body_bytes_max, self._loop)
         self._patience_secs = limits.header_timeout_secs
         self.places = Connections(room_for(limits.connections_max))
 

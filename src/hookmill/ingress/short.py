@@ -6,8 +6,14 @@ answered in one write; aiohttp's tasks, its request and its response are left ou
 connection where its parser has read nothing yet that too. Whatever is not plain goes the long way,
 `Ingress.answer`, which refuses what is wrong; every check of a delivery is the same on both. Where
 it was tried, a whole delivery came down from 315 to 172 µs of CPU; without the parser a sixth less.
+
+What has come in one turn of the event loop goes on together, step by step: all are proven, then the
+records of all are made, then all are posted. A delivery goes through more code than a processor's
+caches hold; where each went through all of it by itself, the next one found none of it there.
+Together 32 of them took 49 µs each where they had taken 72, four took 65; one alone takes 5 more.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -38,15 +44,16 @@ class Client(Protocol):
 
 
 class ShortWay:
-    """Takes plain deliveries for an ingress. `now_secs` is the clock of its event loop, handed in
-    because asking for the running loop is a system call (`getpid`): 4 % of a delivery."""
+    """Takes plain deliveries for an ingress. `loop` is its event loop, handed in because asking for
+    the running one is a system call (`getpid`): 4 % of a delivery."""
 
     def __init__(
-        self, ingress: Ingress, body_bytes_max: int, now_secs: Callable[[], float]
+        self, ingress: Ingress, body_bytes_max: int, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._ingress = ingress
         self._body_bytes_max = body_bytes_max
-        self._now_secs = now_secs
+        self._loop = loop
+        self._come: list[_Asked] = []
 
     def read(self, data: bytes) -> Taken | None:
         """The delivery that the data is, where no parser has read anything before; None where one
@@ -84,14 +91,19 @@ class ShortWay:
         return door, Delivery(sent, payload.read_nowait(), self._ingress.now_us())
 
     def take(self, door: Door, delivery: Delivery, client: Client) -> None:
-        """Answer it: at once if it is refused, else as soon as it is known whether it is kept."""
-        asked = _Asked(self._ingress, door, delivery.received_at_us, client)
-        try:
-            asked.begin(delivery, deadline=self._now_secs() + door.append_secs)
-        except Refused as error:
-            asked.end(error.reason.value, refusal(error.reason, door))
-        except Exception as error:  # a defect must not become a stack trace or a lost event
-            asked.end("defect", defect(error, door.endpoint.name))
+        """Answer it: soon if it is refused, else as soon as it is known whether it is kept."""
+        deadline = self._loop.time() + door.append_secs
+        asked = _Asked(self._ingress, door, delivery, client, deadline)
+        if asked.goes_through(_Asked.enter):
+            self._come.append(asked)
+            if len(self._come) == 1:
+                self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Each step for all that came in this turn, before the next one for any."""
+        going, self._come = self._come, []
+        for step in (_Asked.prove, _Asked.make, _Asked.post):
+            going = [each for each in going if each.goes_through(step)]
 
     def _door(self, path: str) -> Door | None:
         """Where plain deliveries to that path go, if there is such a door and it is open."""
@@ -105,33 +117,60 @@ class _Asked:
     """A delivery on its way; told of each of its records, it answers after the last."""
 
     __slots__ = (
-        "_answered", "_began", "_client", "_delivery_id", "_door", "_held", "_ingress", "_left",
-        "_lost", "_received_at_us",
+        "_answered", "_began", "_client", "_deadline", "_delivery", "_delivery_id", "_door",
+        "_held", "_ingress", "_left", "_lost", "_records", "_secret",
     )  # fmt: skip
 
-    def __init__(self, ingress: Ingress, door: Door, received_at_us: int, client: Client) -> None:
+    def __init__(
+        self, ingress: Ingress, door: Door, delivery: Delivery, client: Client, deadline: float
+    ) -> None:
         self._ingress = ingress
         self._door = door
+        self._delivery = delivery
         self._client = client
+        self._deadline = deadline
         self._began = time.perf_counter()
-        self._received_at_us = received_at_us
         self._held: int | None = None
         self._left = 0
         self._lost = False
-        self._delivery_id = ""
         self._answered = False
 
-    def begin(self, delivery: Delivery, *, deadline: float) -> None:
-        """Verify it and hand its records to the keeper; raises Refused."""
-        ingress, door = self._ingress, self._door
-        held = len(delivery.body)
-        ingress.enter(door.endpoint.name, held)
+    def goes_through(self, step: Callable[["_Asked"], None]) -> bool:
+        """Do a step; where that refuses the delivery, or fails, it is answered."""
+        try:
+            step(self)
+        except Refused as error:
+            self._end(error.reason.value, refusal(error.reason, self._door))
+            return False
+        except Exception as error:  # a defect must not become a stack trace or a lost event
+            self._end("defect", defect(error, self._door.endpoint.name))
+            return False
+        return True
+
+    def enter(self) -> None:
+        """Take a place among what is in flight; raises Refused."""
+        held = len(self._delivery.body)
+        self._ingress.enter(self._door.endpoint.name, held)
         self._held = held
-        self._delivery_id, secret = ingress.proven(door, delivery, self._client.peer)
-        records = ingress.records(delivery, self._delivery_id, door.endpoint, secret)
-        self._left = len(records)
-        for each in records:
-            ingress.keeper.post(each.topic, each, deadline=deadline, settled=self.settled)
+
+    def prove(self) -> None:
+        """Verify it; raises Refused."""
+        self._delivery_id, self._secret = self._ingress.proven(
+            self._door, self._delivery, self._client.peer
+        )
+
+    def make(self) -> None:
+        """Make its records; raises Refused."""
+        self._records = self._ingress.records(
+            self._delivery, self._delivery_id, self._door.endpoint, self._secret
+        )
+        self._left = len(self._records)
+
+    def post(self) -> None:
+        """Hand its records to the keeper."""
+        keeper, deadline = self._ingress.keeper, self._deadline
+        for each in self._records:
+            keeper.post(each.topic, each, deadline=deadline, settled=self.settled)
 
     def settled(self, error: NotKept | None) -> None:
         """One record is kept, or is not."""
@@ -141,15 +180,15 @@ class _Asked:
             return
         if self._lost:
             reason = Reason.BROKER_UNAVAILABLE
-            self.end(reason.value, refusal(reason, self._door))
+            self._end(reason.value, refusal(reason, self._door))
             return
         say("delivery_accepted", endpoint=self._door.endpoint.name, delivery=self._delivery_id)
         at_secs = self._ingress.now_us() // 1_000_000
         self._finish("accepted", self._door.accepted_block(self._delivery_id, at_secs))
 
-    def end(self, outcome: str, said: Said) -> None:
+    def _end(self, outcome: str, said: Said) -> None:
         """Answer with something else than that it is kept."""
-        self._finish(outcome, block(said, self._received_at_us // 1_000_000))
+        self._finish(outcome, block(said, self._delivery.received_at_us // 1_000_000))
 
     def _finish(self, outcome: str, answer: bytes) -> None:
         if self._answered:
