@@ -151,6 +151,26 @@ async def test_what_comes_together_travels_in_one_request_a_broker(
     assert cluster.sent == [(1, {0: [b"a", b"d"], 1: [b"b"]}), (9, {2: [b"c"]})]
 
 
+async def test_who_has_company_does_not_linger(
+    appender: Appender, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came in that turn of the loop goes too; the next ones linger anew."""
+    monkeypatch.setattr(module, "LINGER_SECS", 10 * SECS)
+    texts = [b"%d" % number for number in range(module.COMPANY_RECORDS + 2)]
+    first = [append(appender, each, partition=n % 2) for n, each in enumerate(texts)]
+    await asyncio.gather(*first)
+    assert cluster.sent == [(1, {0: texts[::2], 1: texts[1::2]})]
+
+    few = [append(appender, each) for each in texts[1 : module.COMPANY_RECORDS]]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(cluster.sent) == 1
+    assert not any(each.done() for each in few)
+
+    await asyncio.gather(append(appender, texts[0]), *few)
+    assert cluster.sent[1:] == [(1, {0: [*texts[1 : module.COMPANY_RECORDS], texts[0]]})]
+
+
 async def test_what_comes_meanwhile_waits_for_the_answer(
     appender: Appender, cluster: Cluster
 ) -> None:
