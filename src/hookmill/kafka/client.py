@@ -101,7 +101,7 @@ async def stop(consumer: AIOKafkaConsumer) -> BaseException | None:
     """Stop a consumer within a time limit, whatever state it is in; returns what went wrong.
 
     It stops in a task of its own. One that has just failed to fetch lets the cancellation of its
-    own tasks out (aiokafka 0.12, `Fetcher.close`), and leaves its connections open: to whoever
+    own tasks out (aiokafka 0.14, `Fetcher.close`), and leaves its connections open: to whoever
     awaits that it looks like a cancellation of themselves, and a worker that takes it for one ends
     without a word.
     """
