@@ -22,40 +22,48 @@ from hookmill.chaos.history import (
 
 def broken_by(history: History, consumer: Consumer) -> Iterator[Iterable[Broken]]:
     """All that a handler did wrong; cases that are alike come in one family."""
-    if consumer.counted is not None:
-        yield _uncounted(history, consumer)
-        yield _counted_twice(history, consumer)
-        yield _counted_from_nowhere(history, consumer)
+    counted, taken = consumer.counted, consumer.taken
+    if counted is not None:
+        yield _left_out(history, consumer, counted, Promise.LEDGER, "has not counted")
+        yield _counted_twice(history, consumer, counted)
+        yield _from_nowhere(history, consumer, counted, Promise.LEDGER, "is counted and")
         wanted, booked = Counter(consumer.entries_expected), Counter(consumer.entries)
         yield _bookings(consumer, "lacks", wanted - booked)
         yield _bookings(consumer, "has too much:", booked - wanted)
-    if consumer.taken is not None:
-        yield _untaken(history, consumer)
-        yield _taken_from_nowhere(history, consumer)
-        yield _taken_out_of_order(history, consumer)
+    if taken is not None:
+        yield _left_out(history, consumer, taken, Promise.HANDLED, "never finished")
+        yield _from_nowhere(history, consumer, taken, Promise.HANDLED, "was handled and is")
+        yield _taken_out_of_order(history, consumer, taken)
 
 
-def _uncounted(history: History, consumer: Consumer) -> Iterator[Broken]:
-    """What it counted is its queue less its dead letters."""
-    done = {*(consumer.counted or ()), *events_of(history.of(consumer.dead_letters))}
+def _left_out(
+    history: History, consumer: Consumer, done: Iterable[str], promise: Promise, how: str
+) -> Iterator[Broken]:
+    """Every event of its queue was done, or set aside."""
+    ended = {*done, *events_of(history.of(consumer.dead_letters))}
     for record in history.of(consumer.reads):
-        if record.event not in done:
-            says = f"{consumer.name} has not counted event {record.event} of {consumer.reads}"
-            yield Broken(promise=Promise.LEDGER, says=says, records=(record,))
+        if record.event not in ended:
+            says = f"{consumer.name} {how} event {record.event} of {consumer.reads}"
+            yield Broken(promise=promise, says=says, records=(record,))
 
 
-def _counted_twice(history: History, consumer: Consumer) -> Iterator[Broken]:
+def _from_nowhere(
+    history: History, consumer: Consumer, done: Iterable[str], promise: Promise, how: str
+) -> Iterator[Broken]:
+    """Nothing was done that is not in its queue."""
+    for event in sorted({*done} - events_of(history.of(consumer.reads))):
+        says = f"{consumer.name}: event {event} {how} not in {consumer.reads}"
+        yield Broken(promise=promise, says=says)
+
+
+def _counted_twice(
+    history: History, consumer: Consumer, counted: Iterable[str]
+) -> Iterator[Broken]:
     queued = {record.event: record for record in history.of(consumer.reads)}
-    for event, times in sorted(Counter(consumer.counted or ()).items()):
+    for event, times in sorted(Counter(counted).items()):
         if times > 1 and event in queued:
             says = f"{consumer.name}: event {event} is counted {times} times"
             yield Broken(promise=Promise.LEDGER, says=says, records=(queued[event],))
-
-
-def _counted_from_nowhere(history: History, consumer: Consumer) -> Iterator[Broken]:
-    for event in sorted({*(consumer.counted or ())} - events_of(history.of(consumer.reads))):
-        says = f"{consumer.name}: event {event} is counted and not in {consumer.reads}"
-        yield Broken(promise=Promise.LEDGER, says=says)
 
 
 def _bookings(consumer: Consumer, sign: str, entries: Counter[Entry]) -> Iterator[Broken]:
@@ -67,26 +75,13 @@ def _bookings(consumer: Consumer, sign: str, entries: Counter[Entry]) -> Iterato
         yield Broken(promise=Promise.LEDGER, says=says)
 
 
-def _untaken(history: History, consumer: Consumer) -> Iterator[Broken]:
-    """Every event of its queue was taken, or set aside."""
-    done = {*(consumer.taken or ()), *events_of(history.of(consumer.dead_letters))}
-    for record in history.of(consumer.reads):
-        if record.event not in done:
-            says = f"{consumer.name} never finished event {record.event} of {consumer.reads}"
-            yield Broken(promise=Promise.HANDLED, says=says, records=(record,))
-
-
-def _taken_from_nowhere(history: History, consumer: Consumer) -> Iterator[Broken]:
-    for event in sorted({*(consumer.taken or ())} - events_of(history.of(consumer.reads))):
-        says = f"{consumer.name}: event {event} was handled and is not in {consumer.reads}"
-        yield Broken(promise=Promise.HANDLED, says=says)
-
-
-def _taken_out_of_order(history: History, consumer: Consumer) -> Iterator[Broken]:
+def _taken_out_of_order(
+    history: History, consumer: Consumer, taken: Iterable[str]
+) -> Iterator[Broken]:
     """No event of a subject before one that lies before it; what was set aside comes when it is
     sent again, if at all."""
     turns: dict[str, int] = {}
-    for turn, event in enumerate(consumer.taken or ()):
+    for turn, event in enumerate(taken):
         turns.setdefault(event, turn)
     passed = events_of(history.of(consumer.dead_letters))
     latest: dict[tuple[int, str], Found] = {}

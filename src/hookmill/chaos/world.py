@@ -186,12 +186,13 @@ class World:
         with contextlib.suppress(HookmillError):
             await self._refuse(topic, True)
         await asyncio.sleep(seconds)
-        while True:
-            try:
-                await self._refuse(topic, False)
-                return
-            except HookmillError:
-                await asyncio.sleep(ASK_AGAIN_SECS)
+        async with asyncio.timeout(START_SECS_MAX):
+            while True:
+                try:
+                    await self._refuse(topic, False)
+                    return
+                except HookmillError:
+                    await asyncio.sleep(ASK_AGAIN_SECS)
 
     async def _kill_brokers(self, ids: Sequence[int], seconds: float) -> None:
         for each in ids:

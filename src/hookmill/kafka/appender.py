@@ -104,9 +104,9 @@ class Appender:
         if not lane.is_moving:
             lane.is_moving = True
             self._due.append(lane)
-        if self._lingering is None and self._due:
-            self._lingering = self._loop.call_later(LINGER_SECS, self._send_due)
-            self._gathered = 0
+            if self._lingering is None:
+                self._lingering = self._loop.call_later(LINGER_SECS, self._send_due)
+                self._gathered = 0
         self._gathered += 1
         if self._gathered == COMPANY_RECORDS and self._lingering is not None:
             self._lingering.cancel()
