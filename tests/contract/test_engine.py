@@ -217,10 +217,10 @@ async def test_a_stage_that_raises_sets_the_record_aside(engine: Engine) -> None
     """A defect for one record stops nothing."""
 
     class Poisoned(Dedup):
-        def decide(self, task: Sighting, state: Any) -> Outcome:
-            if task.key and b"poison" in task.key:
+        def decide(self, tasks: Sequence[Sighting], state: Any) -> list[Outcome]:
+            if any(task.key and b"poison" in task.key for task in tasks):
                 raise ValueError("cannot be")
-            return super().decide(task, state)
+            return super().decide(tasks, state)
 
     engine.stage = Poisoned({}, default_window_secs=DAY_SECS, to=pipeline.UNIQUE)
     await engine.feed("a", "poison", "b")
@@ -237,11 +237,13 @@ async def test_a_retry_never_skips(engine: Engine) -> None:
     class Hesitant(Dedup):
         refusals = 3
 
-        def decide(self, task: Sighting, state: Any) -> Outcome:
-            if task.key and b"|later|" in task.key and self.refusals:
-                self.refusals -= 1
-                return Retry("not yet")
-            return super().decide(task, state)
+        def decide(self, tasks: Sequence[Sighting], state: Any) -> list[Outcome]:
+            outcomes = super().decide(tasks, state)
+            for place, task in enumerate(tasks):
+                if task.key and b"|later|" in task.key and self.refusals:
+                    self.refusals -= 1
+                    outcomes[place] = Retry("not yet")
+            return outcomes
 
     engine.stage = Hesitant({}, default_window_secs=DAY_SECS, to=pipeline.UNIQUE)
     await engine.feed("a", "later", "b")
@@ -425,11 +427,11 @@ async def test_a_stage_without_state_keeps_its_position_in_its_changelog(tmp_pat
         name = "route"
         forgets = None
 
-        def read(self, record: Record) -> Any:
-            return Sighting(record)
+        def read(self, records: Sequence[Record]) -> list[Sighting]:
+            return [Sighting(record) for record in records]
 
-        def decide(self, task: Sighting, state: Any) -> Outcome:
-            return Forward((Output("events-other", task.record.key, b"{}"),))
+        def decide(self, tasks: Sequence[Sighting], state: Any) -> list[Outcome]:
+            return [Forward((Output("events-other", task.record.key, b"{}"),)) for task in tasks]
 
     engine.stage, engine.spec = Copy(), pipeline.ROUTE
     await engine.log.produce(pipeline.NORMALIZED, 0, b"k", b"{}")

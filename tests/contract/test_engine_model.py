@@ -33,6 +33,7 @@ from hookmill.providers.endpoint import build
 from hookmill.stages import headers
 from hookmill.stages.dedup import Seen, decode_seen
 from hookmill.stages.route import Rule
+from support.alone import decide, read
 from support.memory_log import Fenced, MemoryLog, MemoryStore, StepPort
 
 TIMES = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1
@@ -108,19 +109,19 @@ class Hesitant:
         self.forgets = inner.forgets
         self.inner = inner
 
-    def read(self, record: Record) -> Any:
-        """Poison in the key kills here."""
-        if b"poison" in record.key:
+    def read(self, records: Sequence[Record]) -> Any:
+        """Poison in a key kills here."""
+        if any(b"poison" in record.key for record in records):
             raise ValueError("poison")
-        return self.inner.read(record)
+        return self.inner.read(records)
 
-    def decide(self, task: Any, state: Any) -> Outcome:
-        """The stage's own answer, sooner or later."""
+    def decide(self, tasks: Sequence[Any], state: Any) -> list[Outcome]:
+        """The stage's own answers, sooner or later."""
         if self.hesitations:
             self.hesitations -= 1
-            return Retry("not yet")
-        outcome: Outcome = self.inner.decide(task, state)
-        return outcome
+            return [Retry("not yet") for _ in tasks]
+        outcomes: list[Outcome] = self.inner.decide(tasks, state)
+        return outcomes
 
 
 class Oracle:
@@ -152,8 +153,7 @@ class Oracle:
     def _decided(self, record: Record) -> Outcome:
         if b"poison" in record.key:
             return DeadLetter("stage_error")
-        task = self._stage.read(record)
-        outcome: Outcome = self._stage.decide(task, self._state)
+        outcome = decide(self._stage, read(self._stage, record), self._state)
         if isinstance(outcome, Forward):
             if any(len(each.value or b"") > VALUE_BYTES_MAX for each in outcome.outputs):
                 return DeadLetter("output_too_large")

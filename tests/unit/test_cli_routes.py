@@ -21,6 +21,7 @@ from hookmill.core.money import Money
 from hookmill.core.parse import parse_object
 from hookmill.stages.route import Route as RouteStage
 from hookmill.telemetry import catalog
+from support.alone import decide, read
 from support.payments import PAYMENT, record
 
 CONFIG = """
@@ -366,7 +367,7 @@ def test_what_rules_took_is_counted_when_it_is_committed() -> None:
     ):
         came = record(event)
         tally = telemetry.tally()
-        tally.add([(came, stage.decide(stage.read(came), {}))])
+        tally.add([(came, decide(stage, read(stage, came), {}))])
         tally.committed(0.01)
 
     assert counted("hookmill_route_matches", rule="count all payments") == 2

@@ -40,6 +40,7 @@ from hookmill.providers.pack import Terms
 from hookmill.providers.registry import PACKS
 from hookmill.stages import headers
 from hookmill.stages.dedup import Dedup, decode_seen
+from support.alone import read
 
 BUSY = [HealthCheck.too_slow]  # the machine may have other work
 TIMES = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1
@@ -240,7 +241,7 @@ def test_bounded_ids_are_short_and_different(one: str, other: str) -> None:
 def test_a_record_with_any_headers_has_a_key_or_is_set_aside(pairs: list[Any]) -> None:
     """Undecodable bytes, repetitions and missing names included."""
     record = Record("webhooks-raw", 0, 0, 0, b"", b"", tuple(pairs))
-    task = Dedup({}, default_window_secs=1, to="unique").read(record)
+    task = read(Dedup({}, default_window_secs=1, to="unique"), record)
 
     assert headers.dedup_key(record).count(b"|") >= 2
     assert task.state_keys == ((task.key,) if task.key else ())
@@ -254,9 +255,9 @@ def test_a_record_with_any_headers_has_a_key_or_is_set_aside(pairs: list[Any]) -
     value, enc_hook=exact_number)))  # fmt: skip
 def test_what_is_kept_is_read_or_refused(value: bytes) -> None:
     """Sightings, states and marks of any bytes: the one error that the engine waits for."""
-    for read in (decode_seen, decode_state, lambda raw: msgspec.json.decode(raw, type=Mark)):
+    for decoded in (decode_seen, decode_state, lambda raw: msgspec.json.decode(raw, type=Mark)):
         try:
-            read(value)
+            decoded(value)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
 

@@ -33,6 +33,7 @@ from hookmill.stages import headers
 from hookmill.stages.accept import accept
 from hookmill.stages.normalize import Normalize
 from hookmill.stages.route import Route
+from support.alone import decide, read
 
 BUSY = [HealthCheck.too_slow]  # the machine may have other work
 TIMES = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1
@@ -433,8 +434,8 @@ def test_an_authentic_body_of_any_shape_goes_the_whole_way(name: str) -> None:
             for output in _kept(name, delivery):
                 record = Record(output.topic, 1, 7, NOW_US // 1000, output.key,
                                 output.value or b"", output.headers)  # fmt: skip
-                task = stage.read(record)
-                outcome = stage.decide(task, {})
+                task = read(stage, record)
+                outcome = decide(stage, task, {})
                 if isinstance(outcome, DeadLetter):
                     assert outcome.reason == "unparseable_body"
                     continue
@@ -485,7 +486,7 @@ def _check_event(output: Output, kinds: dict[str, str]) -> None:
     assert floats_in(msgspec.to_builtins(event, enc_hook=str)) == []
     route = Route((), kind_topics=kinds, queues={})
     record = Record("events-normalized", 1, 7, 0, output.key, output.value, output.headers)
-    assert isinstance(route.decide(route.read(record), {}), Forward)
+    assert isinstance(decide(route, read(route, record), {}), Forward)
     for header, text in output.headers:
         assert header.isascii()
         text.decode()

@@ -15,6 +15,7 @@ from hookmill.core.record import Record
 from hookmill.stages import headers
 from hookmill.stages.accept import _item_headers
 from hookmill.stages.dedup import Dedup, Duplicate, Seen, decode_seen
+from support.alone import decide, read
 
 BUSY = [HealthCheck.too_slow]  # the machine may have other work
 TIMES = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1
@@ -124,9 +125,9 @@ class DedupMachine(RuleBasedStateMachine):
         """It is set aside and changes nothing of what was seen."""
         record = raw(event, self.now_ms, self.offset)
         kept = tuple(pair for pair in record.headers if pair[0] != missing)
-        task = self.stage.read(msgspec.structs.replace(record, headers=kept))
+        task = read(self.stage, msgspec.structs.replace(record, headers=kept))
         assert task.state_keys == ()
-        assert isinstance(self.stage.decide(task, self.store), DeadLetter)
+        assert isinstance(decide(self.stage, task, self.store), DeadLetter)
 
     @invariant()
     def the_state_tells_of_what_went_on_alone(self) -> None:
@@ -139,9 +140,9 @@ class DedupMachine(RuleBasedStateMachine):
     def _deliver(self, event: Event, *, body: bytes = b"{}") -> None:
         record = raw(event, self.now_ms, self.offset, body=body)
         self.offset += 1
-        task = self.stage.read(record)
+        task = read(self.stage, record)
         found = {key: self.store[key] for key in task.state_keys if key in self.store}
-        outcome = self.stage.decide(task, found)
+        outcome = decide(self.stage, task, found)
         last_ms = self.went_on.get(event)
         if last_ms is not None and self.now_ms - last_ms <= window_ms(event):
             age_ms = self.now_ms - last_ms

@@ -29,6 +29,7 @@ from hookmill.providers import echezona, pay3, rehive
 from hookmill.providers.endpoint import build
 from hookmill.providers.registry import PACKS
 from hookmill.stages.normalize import Normalize
+from support.alone import decide, read
 
 BUSY = [HealthCheck.too_slow]  # the machine may have other work
 TIMES = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1
@@ -120,8 +121,8 @@ class Life:
         pairs = (("hm-endpoint", body.provider), ("hm-event-id", body.event_id))
         record = Record("webhooks-unique", 0, 0, 0, b"k", body.body,
                         tuple((name, value.encode()) for name, value in pairs))  # fmt: skip
-        task = STAGE.read(record)
-        outcome = STAGE.decide(task, {key: self.state[key] for key in task.state_keys
+        task = read(STAGE, record)
+        outcome = decide(STAGE, task, {key: self.state[key] for key in task.state_keys
                                       if key in self.state})  # fmt: skip
         assert isinstance(outcome, Forward)
         self.state.update(outcome.state)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hookmill.core.outcome import DeadLetter, Forward
 from hookmill.core.record import Record
 from hookmill.stages.dedup import Dedup, Duplicate, Seen, decode_seen
+from support.alone import decide, read
 
 WINDOWS_SECS = {"shop": 10, "slow": 100}
 STAGE = Dedup(WINDOWS_SECS, default_window_secs=1000, to="unique")
@@ -38,9 +39,9 @@ class Run:
 
     def forwards(self, each: Record) -> bool:
         """Whether the record goes on."""
-        task = STAGE.read(each)
+        task = read(STAGE, each)
         found = {key: self.store[key] for key in task.state_keys if key in self.store}
-        match STAGE.decide(task, found):
+        match decide(STAGE, task, found):
             case Forward(_, state):
                 self.store.update(state)
                 return True
@@ -52,7 +53,7 @@ class Run:
 def test_the_first_sighting_is_forwarded_and_remembered() -> None:
     """Key and value as they were; only where the raw record lies is added."""
     first = record(at_ms=123_000, offset=42)
-    outcome = STAGE.decide(STAGE.read(first), {})
+    outcome = decide(STAGE, read(STAGE, first), {})
 
     assert isinstance(outcome, Forward)
     (output,) = outcome.outputs
@@ -78,7 +79,7 @@ def test_the_window_is_closed_at_its_end(later_ms: int, goes_on: bool) -> None:
 def test_the_window_is_the_endpoints_own() -> None:
     """Each provider redelivers for another time; an endpoint that is gone has the default."""
     for endpoint, window_ms in {"shop": 10_000, "slow": 100_000, "gone": 1_000_000}.items():
-        assert window_ms == STAGE.read(record(endpoint=endpoint)).window_ms
+        assert window_ms == read(STAGE, record(endpoint=endpoint)).window_ms
 
 
 def test_the_same_record_read_again_is_dropped() -> None:
@@ -119,8 +120,8 @@ def test_the_partition_and_the_body_do_not_matter() -> None:
 )
 def test_a_record_without_identity_is_set_aside(headers: tuple[tuple[str, bytes], ...]) -> None:
     """It was not written by the ingress; it asks for no state."""
-    task = STAGE.read(Record("webhooks-raw", 0, 0, 0, b"k", b"v", headers))
-    outcome = STAGE.decide(task, {})
+    task = read(STAGE, Record("webhooks-raw", 0, 0, 0, b"k", b"v", headers))
+    outcome = decide(STAGE, task, {})
 
     assert task.state_keys == ()
     assert isinstance(outcome, DeadLetter)

@@ -11,6 +11,7 @@ from hookmill.core.money import Money
 from hookmill.core.outcome import DeadLetter, Forward
 from hookmill.core.parse import parse_object
 from hookmill.stages.route import AmountRange, Condition, Route, Routed, Rule, handlers_of
+from support.alone import decide, read
 from support.payments import PAYMENT, record
 
 KIND_TOPICS = {kind: f"events-{kind}" for kind in STATUSES}
@@ -30,7 +31,7 @@ def types(*texts: str) -> Rule:
 def targets(event: Event, *rules: Rule) -> list[str]:
     """Where the event goes, in order."""
     stage = Route(rules, kind_topics=KIND_TOPICS, queues=QUEUES)
-    outcome = stage.decide(stage.read(record(event)), {})
+    outcome = decide(stage, read(stage, record(event)), {})
     assert isinstance(outcome, Forward)
     return [output.topic for output in outcome.outputs]
 
@@ -63,8 +64,8 @@ def test_what_goes_out_is_what_came_in() -> None:
     """Key, value and headers are copied; the stage keeps no state."""
     stage = Route([rule()], kind_topics=KIND_TOPICS, queues=QUEUES)
     came = record(PAYMENT)
-    task = stage.read(came)
-    outcome = stage.decide(task, {})
+    task = read(stage, came)
+    outcome = decide(stage, task, {})
 
     assert task.state_keys == ()
     assert isinstance(outcome, Forward)
@@ -262,7 +263,7 @@ def test_a_rule_names_the_first_condition_that_is_not_met(row: Rule, condition: 
 def test_what_the_rules_did_goes_with_the_outcome_to_be_counted() -> None:
     """Once the event is committed, and without asking the rules again."""
     stage = Route([types("refund.*"), rule()], kind_topics=KIND_TOPICS, queues=QUEUES)
-    outcome = stage.decide(stage.read(record(PAYMENT)), {})
+    outcome = decide(stage, read(stage, record(PAYMENT)), {})
 
     assert isinstance(outcome, Routed)
     assert (outcome.kind, outcome.rules) == ("payment", ("a rule",))
@@ -289,8 +290,8 @@ def test_a_handler_is_told_with_the_rules_that_name_it() -> None:
 def test_a_record_that_is_no_event_is_set_aside(value: bytes) -> None:
     """Whoever wrote it; the partition goes on."""
     stage = Route([], kind_topics=KIND_TOPICS, queues=QUEUES)
-    task = stage.read(msgspec.structs.replace(record(PAYMENT), value=value))
-    outcome = stage.decide(task, {})
+    task = read(stage, msgspec.structs.replace(record(PAYMENT), value=value))
+    outcome = decide(stage, task, {})
 
     assert isinstance(outcome, DeadLetter)
     assert outcome.reason == "undecodable_event"

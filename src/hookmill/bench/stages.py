@@ -68,12 +68,9 @@ def decided(stage: Stage[Any], outputs: Iterable[Output], *, reads: str) -> Iter
     """What that stage makes of these records, one after the other, with a state of its own."""
     state: dict[bytes, bytes] = {}
     for offset, each in enumerate(outputs):
-        task = stage.read(
-            Record(reads, 0, offset, AT_US // 1000, each.key, each.value or b"", each.headers)
-        )
-        outcome = stage.decide(task, state)
+        record = Record(reads, 0, offset, AT_US // 1000, each.key, each.value or b"", each.headers)
+        [outcome] = stage.decide(stage.read([record]), state)
         if isinstance(outcome, Forward):
-            state.update(outcome.state)
             yield from outcome.outputs
 
 

@@ -215,6 +215,11 @@ class Overlay:
         if wanted := keys - self.values.keys():
             self.values |= self._store.get_many(wanted)
 
+    def of(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The values of these keys, which were looked up: a copy."""
+        values = self.values
+        return {key: values[key] for key in keys if key in values}
+
     def put(self, changes: Iterable[tuple[bytes, bytes]]) -> None:
         """Let later records of the transaction see these changes."""
         for key, value in changes:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, assert_never
 
-from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
-from hookmill.core.record import Output, Record, size_of
+from hookmill.core.outcome import DeadLetter, Drop, Forward, Retry
+from hookmill.core.record import Output, Record
 from hookmill.kafka import changelog
+from hookmill.kafka.deciding import Decider
 from hookmill.kafka.safely import goes_on_at, in_range, to_the_end
 from hookmill.kafka.store import Overlay, Store
 from hookmill.pipeline import Stage as Spec
@@ -140,14 +141,13 @@ class Worker:
         traces: StageTraces | None = None,
         rest_secs: Rest = lambda records, took_secs: 0.0,
     ) -> None:
-        self._stage = stage
+        self._decider = Decider(stage, value_bytes_max)
         self._spec = spec
         self._port = port
         self._state = changelog.State(spec.changelog, port, store, watcher, forgets=stage.forgets)
         self._watcher = watcher
         self._pause = pause
         self._now_us = now_us
-        self._value_bytes_max = value_bytes_max
         self._traces = traces
         self._received_us = 0
         self._rest_secs = rest_secs
@@ -209,39 +209,21 @@ class Worker:
         if self._traces is not None:
             self._traces.begin()
         while records:
-            decided, retry = self._decide(records, transaction)
-            self._add(decided, transaction)
-            records = records[len(decided) :]
+            decided = self._decider.decide(
+                records,
+                transaction.overlay,
+                room_bytes=BYTES_MAX - transaction.size_bytes,
+                always_one=not transaction.records,
+            )
+            count = len(decided.outcomes)
+            self._add(list(zip(records[:count], decided.outcomes, strict=True)), transaction)
+            transaction.size_bytes += decided.size_bytes
+            records = records[count:]
             if records or transaction.records >= RECORDS_MAX:
-                return transaction, records, retry
+                return transaction, records, decided.retry
             await asyncio.sleep(0)
             records = self._port.more(records_max=CHUNK_RECORDS)
         return transaction, records, None
-
-    def _decide(
-        self, records: Sequence[Record], transaction: _Transaction
-    ) -> tuple[list[tuple[Record, Outcome]], Retry | None]:
-        """Decide in order, until a `Retry`, the transaction's size, or the end."""
-        tasks = [self._read(record) for record in records]
-        overlay = transaction.overlay
-        overlay.look_up(
-            {key for task in tasks if not isinstance(task, DeadLetter) for key in task.state_keys}
-        )
-        decided: list[tuple[Record, Outcome]] = []
-        for record, task in zip(records, tasks, strict=True):
-            outcome = self._answer(task, overlay)
-            if isinstance(outcome, Forward):
-                outcome, size_bytes = self._fitting(outcome)
-                whole_bytes = transaction.size_bytes + size_bytes
-                if whole_bytes > BYTES_MAX and (decided or transaction.records):
-                    break
-                transaction.size_bytes = whole_bytes
-            if isinstance(outcome, Forward):
-                overlay.put(outcome.state)
-            elif isinstance(outcome, Retry):
-                return decided, outcome
-            decided.append((record, outcome))
-        return decided, None
 
     def _add(self, decided: Decided, transaction: _Transaction) -> None:
         """Pack what these outcomes write; nothing else of them is kept."""
@@ -261,31 +243,6 @@ class Worker:
         transaction.tally.add(decided)
         transaction.records += len(decided)
         transaction.last = decided[-1][0]
-
-    def _read(self, record: Record) -> Any:
-        try:
-            return self._stage.read(record)
-        except Exception as error:  # a defect of the stage must not stop the partition
-            return _defect(error)
-
-    def _answer(self, task: Any, overlay: Overlay) -> Outcome:
-        if isinstance(task, DeadLetter):
-            return task
-        try:
-            return self._stage.decide(task, overlay.values)
-        except Exception as error:  # as above: pure code fails the same way every time
-            return _defect(error)
-
-    def _fitting(self, outcome: Forward) -> tuple[Outcome, int]:
-        """The outcome, where every topic takes its output, and its size in bytes."""
-        whole_bytes = 0
-        for output in outcome.outputs:
-            size_bytes = size_of(output)
-            if size_bytes > self._value_bytes_max(output.topic):
-                what = "an output is larger than its topic takes"
-                return DeadLetter("output_too_large", what), 0
-            whole_bytes += size_bytes
-        return outcome, whole_bytes
 
     async def _commit(self, transaction: _Transaction) -> None:
         last = transaction.last
@@ -322,7 +279,3 @@ class Worker:
         if start is not None and start != committed:
             self._watcher.offset_from_changelog(start)
         return in_range(self._spec.reads, self._port.partition, start, begin, end)
-
-
-def _defect(error: Exception) -> DeadLetter:
-    return DeadLetter("stage_error", f"{type(error).__name__}: {error}")

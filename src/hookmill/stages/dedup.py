@@ -1,6 +1,6 @@
 """Deduplication: an event that was forwarded within the window is not forwarded again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -58,8 +58,11 @@ class Dedup:
         self._windows_ms = {name.encode(): 1000 * each for name, each in windows_secs.items()}
         self._default_window_ms = 1000 * default_window_secs
 
-    def read(self, record: Record) -> Sighting:
-        """Find the record's dedup key in its headers."""
+    def read(self, records: Sequence[Record]) -> list[Sighting]:
+        """Find each record's dedup key in its headers."""
+        return [self._sighting(record) for record in records]
+
+    def _sighting(self, record: Record) -> Sighting:
         named = dict(record.headers)
         endpoint, event_id = named.get(headers.ENDPOINT), named.get(headers.EVENT_ID)
         if not endpoint or not event_id:
@@ -76,13 +79,23 @@ class Dedup:
         window_ms = self._windows_ms.get(key.partition(b"|")[0], self._default_window_ms)
         return now_ms - decode_seen(value).time_ms > window_ms + min(window_ms, MARGIN_MS)
 
-    def decide(self, task: Sighting, state: Mapping[bytes, bytes]) -> Outcome:
+    def decide(self, tasks: Sequence[Sighting], state: dict[bytes, bytes]) -> list[Outcome]:
         """Drop what was seen within the window, measured on the broker's append time."""
-        if task.key is None:
-            return DeadLetter("no_identity", "the record lacks hm-endpoint or hm-event-id")
-        kept = state.get(task.key)
-        first_seen = None if kept is None else decode_seen(kept)
-        return decide(task, first_seen=first_seen, to=self._to)
+        outcomes: list[Outcome] = []
+        for task in tasks:
+            if task.key is None:
+                outcomes.append(_NO_IDENTITY)
+                continue
+            kept = state.get(task.key)
+            first_seen = None if kept is None else decode_seen(kept)
+            outcome = decide(task, first_seen=first_seen, to=self._to)
+            if isinstance(outcome, Forward):
+                state.update(outcome.state)
+            outcomes.append(outcome)
+        return outcomes
+
+
+_NO_IDENTITY = DeadLetter("no_identity", "the record lacks hm-endpoint or hm-event-id")
 
 
 def decide(task: Sighting, *, first_seen: Seen | None, to: str) -> Outcome:

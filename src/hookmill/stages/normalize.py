@@ -1,6 +1,7 @@
 """Normalization: a provider's dialect becomes our one language, merged into its resource."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +22,10 @@ _CARRIED = (
     headers.DELIVERY, headers.EVENT_ID, headers.TRACEPARENT,
     headers.REDRIVES, headers.REDRIVEN_FROM,
 )  # fmt: skip
+
+
+Changes = tuple[tuple[bytes, bytes], ...]
+"""Keys of resources, and what becomes of their state."""
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -64,42 +69,32 @@ class Normalize:
         self._raw_topic = raw_topic
         self._to = to
 
-    def read(self, record: Record) -> Reading:
-        """Let the endpoint's pack read the exact body."""
-        named = dict(record.headers)
-        endpoint = self._endpoints.get(named.get(headers.ENDPOINT, b""))
-        if endpoint is None:
-            name = record.header(headers.ENDPOINT)
-            detail = f"endpoint '{name}' is not configured; configure it again, then redrive"
-            return Reading(record, named, unusable=DeadLetter("unknown_endpoint", detail))
-        try:
-            kept = Kept(headers.kept_headers, named)
-            draft = endpoint.pack.normalize(record.value, endpoint.options, kept)
-        except UnparseableBody as error:
-            return Reading(record, named, unusable=DeadLetter("unparseable_body", str(error)))
-        mode = mode_of(draft, endpoint)
-        keys = [
-            resource_key(endpoint.name, mode, each.kind, each.resource_id) for each in draft.changes
-        ]
-        return Reading(record, named, endpoint, draft, mode, tuple(keys))
+    def read(self, records: Sequence[Record]) -> list[Reading]:
+        """Let the endpoint's pack read the exact body, those of one endpoint after the other."""
+        named = [dict(record.headers) for record in records]
+        places = defaultdict[bytes, list[int]](list)
+        for place, each in enumerate(named):
+            places[each.get(headers.ENDPOINT, b"")].append(place)
+        readings: dict[int, Reading] = {}
+        for name, its_places in places.items():
+            endpoint = self._endpoints.get(name)
+            for place in its_places:
+                readings[place] = _reading(records[place], named[place], endpoint)
+        return [readings[place] for place in range(len(records))]
 
-    def decide(self, task: Reading, state: Mapping[bytes, bytes]) -> Outcome:
-        """Merge the event into its resources and forward it in our language."""
-        if task.unusable is not None:
-            return task.unusable
-        assert task.draft is not None
-        event_id = task.named.get(headers.EVENT_ID, b"").decode("utf-8", "replace")
-        own: Merged | None = None
-        after = []
-        for change, key in zip(task.draft.changes, task.state_keys, strict=True):
-            kept = state.get(key)
-            merged = merge(None if kept is None else decode_state(kept), change, event_id)
-            after.append((key, encode_state(merged.state)))
-            own = own or merged
-        event = self._event(task, own)
-        output = Output(self._to, task.record.key, encode(event), _headers(event, task.named))
-        answer = Unrecognized if event.status == "unrecognized" else Forward
-        return answer((output,), tuple(after))
+    def decide(self, tasks: Sequence[Reading], state: dict[bytes, bytes]) -> list[Outcome]:
+        """Merge each event into its resources and forward it in our language."""
+        usable = [task for task in tasks if task.unusable is None]
+        merged = [_merge(task, state) for task in usable]
+        events = [self._event(task, own) for task, (own, _) in zip(usable, merged, strict=True)]
+        values = [encode(event) for event in events]
+        named = [_headers(event, task.named) for event, task in zip(events, usable, strict=True)]
+        outputs = [
+            Output(self._to, task.record.key, value, its_headers)
+            for task, value, its_headers in zip(usable, values, named, strict=True)
+        ]
+        forwards = map(_forward, events, outputs, (changes for _, changes in merged))
+        return [task.unusable or next(forwards) for task in tasks]
 
     def _event(self, task: Reading, own: Merged | None) -> Event:
         """In the order of its fields: keywords for all of them take 1 µs, positions 0.2."""
@@ -130,6 +125,43 @@ class Normalize:
             own.late if own else False,
             Raw(self._raw_topic, record.partition, offset, body_hash(record.value)),
         )
+
+
+def _reading(record: Record, named: Mapping[str, bytes], endpoint: Endpoint | None) -> Reading:
+    if endpoint is None:
+        name = record.header(headers.ENDPOINT)
+        detail = f"endpoint '{name}' is not configured; configure it again, then redrive"
+        return Reading(record, named, unusable=DeadLetter("unknown_endpoint", detail))
+    try:
+        kept = Kept(headers.kept_headers, named)
+        draft = endpoint.pack.normalize(record.value, endpoint.options, kept)
+    except UnparseableBody as error:
+        return Reading(record, named, unusable=DeadLetter("unparseable_body", str(error)))
+    mode = mode_of(draft, endpoint)
+    keys = [
+        resource_key(endpoint.name, mode, each.kind, each.resource_id) for each in draft.changes
+    ]
+    return Reading(record, named, endpoint, draft, mode, tuple(keys))
+
+
+def _merge(task: Reading, state: dict[bytes, bytes]) -> tuple[Merged | None, Changes]:
+    """What becomes of the event's own resource, and of every one that it changes."""
+    assert task.draft is not None
+    event_id = task.named.get(headers.EVENT_ID, b"").decode("utf-8", "replace")
+    own: Merged | None = None
+    changes = []
+    for change, key in zip(task.draft.changes, task.state_keys, strict=True):
+        kept = state.get(key)
+        merged = merge(None if kept is None else decode_state(kept), change, event_id)
+        changes.append((key, encode_state(merged.state)))
+        own = own or merged
+    state.update(changes)
+    return own, tuple(changes)
+
+
+def _forward(event: Event, output: Output, changes: Changes) -> Forward:
+    answer = Unrecognized if event.status == "unrecognized" else Forward
+    return answer((output,), changes)
 
 
 def _resource(change: Change, merged: Merged) -> Resource:

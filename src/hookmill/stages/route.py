@@ -109,15 +109,15 @@ class Route:
         self._kind_topics = kind_topics
         self._queues = queues
 
-    def read(self, record: Record) -> Routing:
-        """Decode the normalized event."""
-        try:
-            return Routing(record, decode(record.value))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            return Routing(record, unusable=DeadLetter("undecodable_event", str(error)))
+    def read(self, records: Sequence[Record]) -> list[Routing]:
+        """Decode the normalized events."""
+        return [_routing(record) for record in records]
 
-    def decide(self, task: Routing, state: Mapping[bytes, bytes]) -> Outcome:
-        """Write it once to its kind's topic and once to each handler's queue."""
+    def decide(self, tasks: Sequence[Routing], state: dict[bytes, bytes]) -> list[Outcome]:
+        """Write each once to its kind's topic and once to each handler's queue."""
+        return [self._outcome(task) for task in tasks]
+
+    def _outcome(self, task: Routing) -> Outcome:
         if task.event is None:
             assert task.unusable is not None
             return task.unusable
@@ -129,6 +129,13 @@ class Route:
             kind=kind,
             rules=tuple(rule.name for rule in took),
         )
+
+
+def _routing(record: Record) -> Routing:
+    try:
+        return Routing(record, decode(record.value))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return Routing(record, unusable=DeadLetter("undecodable_event", str(error)))
 
 
 def handlers_of(rules: Sequence[Rule]) -> dict[str, list[str]]:

@@ -173,11 +173,11 @@ def through_stages(bench: Bench, delivery: Delivery) -> str | None:
 
 
 def _wrong(stage: Normalize, record: Record) -> str | None:
-    reading = stage.read(record)
+    [reading] = stage.read([record])
     found = _floats(msgspec.to_builtins(reading.draft, enc_hook=str))
     if found:
         return f"a float: {found[0]}"
-    outcome = stage.decide(reading, {})
+    [outcome] = stage.decide([reading], {})
     if isinstance(outcome, DeadLetter):
         return None if outcome.reason == "unparseable_body" else outcome.reason
     assert isinstance(outcome, Forward)
