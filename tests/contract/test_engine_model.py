@@ -26,7 +26,8 @@ from hookmill.config import options
 from hookmill.core.outcome import DeadLetter, Drop, Forward, Outcome, Retry
 from hookmill.core.record import Output, Record
 from hookmill.kafka.changelog import MARK_KEY, Mark, State
-from hookmill.kafka.store import Bookmark, Overlay
+from hookmill.kafka.deciding import Decider, Decisions
+from hookmill.kafka.store import Bookmark
 from hookmill.kafka.worker import Worker
 from hookmill.pipeline import DEDUP, NORMALIZE, ROUTE, Stage
 from hookmill.providers.endpoint import build
@@ -595,12 +596,22 @@ class ForgetsTooEarly(Worker):
         self._state._forgets = lambda key, value, now_ms: now_ms > decode_seen(value).time_ms
 
 
-class SkipsRetries(Worker):
+class SkippingDecider(Decider):
     """What can't be decided now never is."""
 
-    def _answer(self, task: Any, overlay: Overlay) -> Outcome:
-        outcome = super()._answer(task, overlay)
-        return Drop("later") if isinstance(outcome, Retry) else outcome
+    def decide(self, *arguments: Any, **named: Any) -> Decisions:
+        found = super().decide(*arguments, **named)
+        if found.retry is None:
+            return found
+        return found._replace(outcomes=[*found.outcomes, Drop("later")], retry=None)
+
+
+class SkipsRetries(Worker):
+    """It asks its stage in a careless way."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._decider.__class__ = SkippingDecider
 
 
 class CommitsWithoutASend(StepPort):

@@ -397,6 +397,6 @@ async def test_nothing_is_left_of_an_attack(hasty: Front, caplog: pytest.LogCapt
         await until(lambda: len(os.listdir("/dev/fd")) <= descriptors, timeout_secs=PATIENCE_SECS)
 
     assert hasty.ingress.in_flight == 0
-    assert hasty.ingress._admission.held_bytes == 0
+    assert hasty.ingress.admission.held_bytes == 0
     assert [each for each in said if each["log_level"] == "error"] == []
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []

@@ -256,7 +256,7 @@ async def test_a_body_shorter_than_it_says_is_not_kept(front: Front) -> None:
     writer.close()
     await until(lambda: front.ingress.in_flight == 0, timeout_secs=PATIENCE_SECS)
     assert await front.kept() == []
-    assert front.ingress._admission.held_bytes == 0
+    assert front.ingress.admission.held_bytes == 0
 
 
 async def test_a_body_longer_than_it_says_does_not_become_a_request(front: Front) -> None:
@@ -304,7 +304,7 @@ async def test_a_bomb_of_compressed_chunks_is_refused_unread(
             client, front.url + "shop", data=bomb, headers={"content-encoding": coding}
         )
         assert response.status == 415, coding
-    assert front.ingress._admission.held_bytes == 0
+    assert front.ingress.admission.held_bytes == 0
 
 
 @pytest.mark.parametrize(

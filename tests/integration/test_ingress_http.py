@@ -269,8 +269,9 @@ async def test_repeated_headers_are_refused_not_guessed(front: Front) -> None:
 
 
 async def test_too_many_at_once_are_429(front: Front, client: aiohttp.ClientSession) -> None:
-    """Beyond the limit a delivery is told when to come again."""
-    front.ingress._admission._limits = msgspec.structs.replace(
+    """Who finds no place in time is told when to come again."""
+    front.ingress.patience_secs = 0.1
+    front.ingress.admission._limits = msgspec.structs.replace(
         front.limits, endpoint_requests_in_flight_max=1
     )
     _, writer = await asyncio.open_connection("127.0.0.1", front.port)

@@ -88,47 +88,147 @@ def padded(number: int, padding: int) -> bytes:
     return event(1000 + number) + b" " * padding
 
 
-@pytest.mark.parametrize(
-    ("padding", "fit"),
-    [(0, REQUESTS_MAX), (PADDING, BYTES_MAX // len(padded(0, PADDING)))],
-    ids=["too many", "too many bytes"],
-)
-async def test_three_times_what_fits(
-    crowded: Front, client: aiohttp.ClientSession, padding: int, fit: int
-) -> None:
-    """The surplus hears 429 with Retry-After at once, whatever the others wait for; as many as fit
-    are accepted and kept, wave after wave."""
-    gate = crowded.ingress.keeper = Gate(crowded.appender)
-    answers: Counter[int] = Counter()
-    taken: set[str] = set()
+class Crowd:
+    """Deliveries that are posted at once, and what they hear."""
 
-    async def deliver(number: int) -> None:
+    def __init__(self, front: Front, client: aiohttp.ClientSession) -> None:
+        self._front, self._client = front, client
+        self.answers: Counter[int] = Counter()
+        self.taken: set[str] = set()
+
+    async def deliver(self, number: int, padding: int = 0) -> None:
+        """Post it and note the answer."""
         body = padded(number, padding)
-        async with client.post(crowded.url + "shop", data=body, headers=signed(body)) as response:
+        posting = self._client.post(self._front.url + "shop", data=body, headers=signed(body))
+        async with posting as response:
             said = await response.json()
-            answers[response.status] += 1
+            self.answers[response.status] += 1
             if response.status == 200:
-                taken.add(said["delivery"])
+                self.taken.add(said["delivery"])
             else:
                 assert int(response.headers["retry-after"]) >= 1
 
+    async def kept(self) -> None:
+        """Check that what was answered 200 is in Kafka, and nothing of it held any more."""
+        found = [
+            dict(record.headers)["hm-delivery"].decode() for record in await self._front.kept()
+        ]
+        assert sorted(found) == sorted(self.taken)
+        admission = self._front.ingress.admission
+        assert (admission.requests, admission.waiting, admission.held_bytes) == (0, 0, 0)
+
+
+async def test_more_bytes_than_fit(crowded: Front, client: aiohttp.ClientSession) -> None:
+    """The surplus hears 429 with Retry-After at once, whatever the others wait for; as many as fit
+    are accepted and kept, wave after wave."""
+    gate = crowded.ingress.keeper = Gate(crowded.appender)
+    crowd = Crowd(crowded, client)
+    fit = BYTES_MAX // len(padded(0, PADDING))
+    offered = OFFERED_TIMES * fit
+
     def refused(count: int) -> bool:
+        answers = crowd.answers
         return answers.total() - answers[200] == count and crowded.ingress.in_flight == fit
 
-    offered = OFFERED_TIMES * fit
     for wave in range(WAVES):
         gate.shut()
-        numbers = range(wave * offered, (wave + 1) * offered)
         surplus = (wave + 1) * (offered - fit)
         async with asyncio.TaskGroup() as asking:
-            for number in numbers:
-                asking.create_task(deliver(number))
+            for number in range(wave * offered, (wave + 1) * offered):
+                asking.create_task(crowd.deliver(number, PADDING))
             await until(partial(refused, surplus), timeout_secs=20)
-            assert answers == Counter({429: surplus, 200: wave * fit})
-            assert 0 < crowded.ingress._admission.held_bytes <= BYTES_MAX
+            assert crowd.answers == Counter({429: surplus, 200: wave * fit})
+            assert 0 < crowded.ingress.admission.held_bytes <= BYTES_MAX
             gate.open()
-        assert answers[200] == len(taken) == (wave + 1) * fit
+        assert crowd.answers[200] == len(crowd.taken) == (wave + 1) * fit
 
-    kept = [dict(record.headers)["hm-delivery"].decode() for record in await crowded.kept()]
-    assert sorted(kept) == sorted(taken)
-    assert (crowded.ingress.in_flight, crowded.ingress._admission.held_bytes) == (0, 0)
+    await crowd.kept()
+
+
+@pytest.mark.parametrize("header", [{}, {"expect": "100-continue"}], ids=["short way", "long way"])
+async def test_more_requests_than_fit_wait(
+    crowded: Front, client: aiohttp.ClientSession, header: dict[str, str]
+) -> None:
+    """Never more are in flight; whoever finds no place is let in as one comes free, and all are
+    accepted and kept."""
+    client.headers.update(header)
+    gate = crowded.ingress.keeper = Gate(crowded.appender)
+    crowd = Crowd(crowded, client)
+    offered = OFFERED_TIMES * REQUESTS_MAX
+    admission = crowded.ingress.admission
+    gate.shut()
+    async with asyncio.TaskGroup() as asking:
+        for number in range(offered):
+            asking.create_task(crowd.deliver(number))
+        await until(lambda: admission.waiting == offered - REQUESTS_MAX, timeout_secs=20)
+        assert admission.requests == REQUESTS_MAX
+        gate.open()
+
+    assert crowd.answers == Counter({200: offered})
+    await crowd.kept()
+
+
+@pytest.mark.parametrize("header", [{}, {"expect": "100-continue"}], ids=["short way", "long way"])
+async def test_who_waits_too_long_hears_429(
+    crowded: Front, client: aiohttp.ClientSession, header: dict[str, str]
+) -> None:
+    """With Retry-After; who was in flight before is accepted all the same."""
+    client.headers.update(header)
+    crowded.ingress.patience_secs = 0.2
+    gate = crowded.ingress.keeper = Gate(crowded.appender)
+    crowd = Crowd(crowded, client)
+    offered = OFFERED_TIMES * REQUESTS_MAX
+    gate.shut()
+    async with asyncio.TaskGroup() as asking:
+        for number in range(offered):
+            asking.create_task(crowd.deliver(number))
+        surplus = offered - REQUESTS_MAX
+        await until(lambda: crowd.answers[429] == surplus, timeout_secs=20)
+        assert crowded.ingress.admission.waiting == 0
+        assert crowded.ingress.in_flight == REQUESTS_MAX
+        gate.open()
+
+    assert crowd.answers == Counter({429: surplus, 200: REQUESTS_MAX})
+    await crowd.kept()
+
+
+async def test_who_waits_is_answered_before_the_end(
+    crowded: Front, client: aiohttp.ClientSession
+) -> None:
+    """A process that drains finishes those too that have not been let in yet."""
+    gate = crowded.ingress.keeper = Gate(crowded.appender)
+    crowd = Crowd(crowded, client)
+    offered = OFFERED_TIMES * REQUESTS_MAX
+    admission = crowded.ingress.admission
+    gate.shut()
+    async with asyncio.TaskGroup() as asking:
+        for number in range(offered):
+            asking.create_task(crowd.deliver(number))
+        await until(lambda: admission.waiting == offered - REQUESTS_MAX, timeout_secs=20)
+        finishing = asyncio.ensure_future(crowded.ingress.finish())
+        gate.open()
+        await asyncio.wait_for(finishing, 20)
+
+    assert crowd.answers == Counter({200: offered})
+    await crowd.kept()
+
+
+@pytest.mark.parametrize("let_in", [False, True], ids=["waits", "was just let in"])
+async def test_who_goes_away_while_it_waits_leaves_no_place_taken(
+    crowded: Front, let_in: bool
+) -> None:
+    """The place is there for the next one."""
+    admission, door = crowded.ingress.admission, crowded.ingress.open_door("shop")
+    for _ in range(REQUESTS_MAX):
+        assert admission.enter("shop")
+    asking = asyncio.ensure_future(crowded.ingress._let_in(door, "shop"))
+    await until(lambda: admission.waiting == 1, timeout_secs=5)
+    asking.cancel()
+    if let_in:
+        admission.leave("shop", 0)
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+    assert (admission.requests, admission.waiting) == (REQUESTS_MAX - let_in, 0)
+    for _ in range(REQUESTS_MAX - let_in):
+        admission.leave("shop", 0)

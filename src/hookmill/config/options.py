@@ -71,11 +71,13 @@ class Ingress(Section, frozen=True, kw_only=True):
     answer_deadline_secs: Seconds = 10.0
     """A ceiling; a provider's own shorter deadline applies where it has one."""
     requests_in_flight_max: Count = 2000
-    """In all; beyond it a delivery is answered 429."""
+    """In all; beyond it a delivery waits for a place."""
     endpoint_requests_in_flight_max: Count = 1000
     """Of one endpoint."""
     bytes_in_flight_max: Count = 256 * 1024 * 1024
     """Of bodies being read or waiting for Kafka, in all."""
+    admission_timeout_secs: Seconds = 1.0
+    """How long it waits for that; then it is answered 429."""
     connections_max: Count = 10_000
     """Of one worker; beyond it the connection that has been idle longest is closed."""
     header_timeout_secs: Seconds = 10.0

@@ -8,6 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -82,8 +83,8 @@ class Ingress:
         self._names = names
         self.now_us = now_us
         self._tracer = tracer
-        self._admission = Admission(options)
-        self.enter = self._admission.enter  # `leave` ends what it began
+        self.admission = Admission(options)
+        self.patience_secs = options.admission_timeout_secs
         self._trusted = networks(options.trusted_proxies)
         self._rejections: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
@@ -99,13 +100,13 @@ class Ingress:
 
     def leave(self, endpoint: str, held_bytes: int) -> None:
         """A request that was let in is answered."""
-        self._admission.leave(endpoint, held_bytes)
+        self.admission.leave(endpoint, held_bytes)
         self._left.set()
 
     @property
     def in_flight(self) -> int:
         """How many deliveries are being answered."""
-        return self._admission.requests
+        return self.admission.requests
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """The whole way of one request; always an answer, never an exception."""
@@ -132,7 +133,7 @@ class Ingress:
     async def finish(self) -> None:
         """Wait until what is in flight is answered; the caller sets the time limit."""
         self.draining = True
-        while self._admission.requests:
+        while self.admission.requests:  # while anybody waits there is no place, so there are some
             self._left.clear()
             await self._left.wait()
         if self._rejections:
@@ -147,16 +148,37 @@ class Ingress:
 
         def hold(count: int) -> None:
             nonlocal held
-            self._admission.hold(count)
+            self.admission.hold(count)
             held += count
 
-        self.enter(label)
+        await self._let_in(door, label)
         try:
             if door is None:
                 raise Refused(Reason.UNKNOWN_ENDPOINT)
             return await self._taken(request, door, hold)
         finally:
             self.leave(label, held)
+
+    async def _let_in(self, door: Door | None, label: str) -> None:
+        """Take a place, or wait for one as long as that may help; raises Refused."""
+        if self.admission.enter(label):
+            return
+        if door is None or not self.keeper.available:
+            raise Refused(Reason.TOO_MANY_REQUESTS)
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        admitted = partial(place.set_result, None)
+        self.admission.wait(label, admitted)
+        try:
+            await asyncio.wait({place}, timeout=self.patience_secs)
+        except asyncio.CancelledError:
+            if place.done():
+                self.leave(label, 0)
+            else:
+                self.admission.give_up(label, admitted)
+            raise
+        if not place.done():
+            self.admission.give_up(label, admitted)
+            raise Refused(Reason.TOO_MANY_REQUESTS)
 
     async def _taken(
         self, request: web.BaseRequest, door: Door, hold: Callable[[int], None]

@@ -15,7 +15,9 @@ Together 32 of them took 49 µs each where they had taken 72, four took 65; one 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from aiohttp import HttpVersion11, hdrs
@@ -54,6 +56,8 @@ class ShortWay:
         self._body_bytes_max = body_bytes_max
         self._loop = loop
         self._come: list[_Asked] = []
+        self._outside: deque[_Asked] = deque()
+        self._impatient: asyncio.TimerHandle | None = None
 
     def read(self, data: bytes) -> Taken | None:
         """The delivery that the data is, where no parser has read anything before; None where one
@@ -94,10 +98,42 @@ class ShortWay:
         """Answer it: soon if it is refused, else as soon as it is known whether it is kept."""
         deadline = self._loop.time() + door.append_secs
         asked = _Asked(self._ingress, door, delivery, client, deadline)
-        if asked.goes_through(_Asked.enter):
-            self._come.append(asked)
-            if len(self._come) == 1:
-                self._loop.call_soon(self._go_on)
+        if not asked.goes_through(_Asked.hold):
+            return
+        if self._ingress.admission.enter(asked.endpoint):
+            self._let_in(asked)
+        else:
+            self._wait(asked)
+
+    def _let_in(self, asked: "_Asked") -> None:
+        asked.is_in = True
+        self._come.append(asked)
+        if len(self._come) == 1:
+            self._loop.call_soon(self._go_on)
+
+    def _wait(self, asked: "_Asked") -> None:
+        """Let it in as soon as there is a place for it."""
+        asked.admitted = partial(self._let_in, asked)
+        asked.patient_until = self._loop.time() + self._ingress.patience_secs
+        self._ingress.admission.wait(asked.endpoint, asked.admitted)
+        outside = self._outside
+        while outside and outside[0].is_in:
+            outside.popleft()
+        outside.append(asked)
+        if self._impatient is None:
+            self._impatient = self._loop.call_at(asked.patient_until, self._give_up)
+
+    def _give_up(self) -> None:
+        """Refuse who has waited too long."""
+        outside, now = self._outside, self._loop.time()
+        while outside and (outside[0].is_in or outside[0].patient_until <= now):
+            asked = outside.popleft()
+            if not asked.is_in:
+                self._ingress.admission.give_up(asked.endpoint, asked.admitted)
+                asked.refuse(Reason.TOO_MANY_REQUESTS)
+        self._impatient = (
+            self._loop.call_at(outside[0].patient_until, self._give_up) if outside else None
+        )
 
     def _go_on(self) -> None:
         """Each step for all that came in this turn, before the next one for any."""
@@ -118,7 +154,8 @@ class _Asked:
 
     __slots__ = (
         "_answered", "_began", "_client", "_deadline", "_delivery", "_delivery_id", "_door",
-        "_held", "_ingress", "_left", "_lost", "_records", "_secret",
+        "_held", "_ingress", "_left", "_lost", "_records", "_secret", "admitted",
+        "endpoint", "is_in", "patient_until",
     )  # fmt: skip
 
     def __init__(
@@ -126,11 +163,16 @@ class _Asked:
     ) -> None:
         self._ingress = ingress
         self._door = door
+        self.endpoint = door.endpoint.name
         self._delivery = delivery
         self._client = client
         self._deadline = deadline
         self._began = time.perf_counter()
-        self._held: int | None = None
+        self._held = 0
+        self.is_in = False
+        """Whether it has a place among what is in flight; else `admitted` is told of one."""
+        self.admitted: Callable[[], None]
+        self.patient_until: float
         self._left = 0
         self._lost = False
         self._answered = False
@@ -140,17 +182,17 @@ class _Asked:
         try:
             step(self)
         except Refused as error:
-            self._end(error.reason.value, refusal(error.reason, self._door))
+            self.refuse(error.reason)
             return False
         except Exception as error:  # a defect must not become a stack trace or a lost event
             self._end("defect", defect(error, self._door.endpoint.name))
             return False
         return True
 
-    def enter(self) -> None:
-        """Take a place among what is in flight; raises Refused."""
+    def hold(self) -> None:
+        """Have its bytes counted, whether it is let in at once or waits; raises Refused."""
         held = len(self._delivery.body)
-        self._ingress.enter(self._door.endpoint.name, held)
+        self._ingress.admission.hold(held)
         self._held = held
 
     def prove(self) -> None:
@@ -179,12 +221,15 @@ class _Asked:
         if self._left:
             return
         if self._lost:
-            reason = Reason.BROKER_UNAVAILABLE
-            self._end(reason.value, refusal(reason, self._door))
+            self.refuse(Reason.BROKER_UNAVAILABLE)
             return
         say("delivery_accepted", endpoint=self._door.endpoint.name, delivery=self._delivery_id)
         at_secs = self._ingress.now_us() // 1_000_000
         self._finish("accepted", self._door.accepted_block(self._delivery_id, at_secs))
+
+    def refuse(self, reason: Reason) -> None:
+        """Answer why it is not taken."""
+        self._end(reason.value, refusal(reason, self._door))
 
     def _end(self, outcome: str, said: Said) -> None:
         """Answer with something else than that it is kept."""
@@ -195,7 +240,9 @@ class _Asked:
             return
         self._answered = True
         name = self._door.endpoint.name
-        if self._held is not None:
+        if self.is_in:
             self._ingress.leave(name, self._held)
+        else:
+            self._ingress.admission.release(self._held)
         count(self._door, name, outcome, time.perf_counter() - self._began)
         self._client.reply(answer)

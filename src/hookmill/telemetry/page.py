@@ -10,7 +10,7 @@ from hookmill.telemetry import catalog
 SECTIONS: Mapping[str, Sequence[MetricWrapperBase]] = {
     "Ingress": (
         catalog.REQUESTS, catalog.REQUEST_SECONDS, catalog.APPEND_SECONDS, catalog.IN_FLIGHT,
-        catalog.IN_FLIGHT_BYTES, catalog.BREAKER_OPEN, catalog.REJECTED_UNKEPT,
+        catalog.OUTSIDE, catalog.IN_FLIGHT_BYTES, catalog.BREAKER_OPEN, catalog.REJECTED_UNKEPT,
         catalog.CONNECTIONS, catalog.CONNECTIONS_ENDED, catalog.SECRET_MODIFIED,
         catalog.TLS_EXPIRY,
     ),
