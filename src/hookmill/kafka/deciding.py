@@ -5,7 +5,7 @@ transaction. Nearly always they do, so the stage decides all of them as if they 
 steps for all at once; where something is in the way, that is thrown away and each has its turn.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hookmill.core.outcome import DeadLetter, Forward, Outcome, Retry
@@ -41,16 +41,14 @@ class Decider:
 
         What they change lies in the overlay.
         """
-        tasks = self._read(records)
-        overlay.look_up(_keys(tasks))
-        together = self._together(tasks, overlay, room_bytes)
-        return together or self._in_turn(tasks, overlay, room_bytes, always_one=always_one)
-
-    def _read(self, records: Sequence[Record]) -> list[Any]:
         try:
-            return self._stage.read(records)
+            tasks = self._stage.read(records)
         except Exception:  # whose defect it is shows where each is read alone
-            return [self._read_alone(record) for record in records]
+            alone = [self._read_alone(record) for record in records]
+            return self._in_turn(alone, overlay, room_bytes, always_one=always_one)
+        state = overlay.look_up({key for task in tasks for key in task.state_keys})
+        together = self._together(tasks, state, overlay, room_bytes)
+        return together or self._in_turn(tasks, overlay, room_bytes, always_one=always_one)
 
     def _read_alone(self, record: Record) -> Any:
         try:
@@ -60,13 +58,11 @@ class Decider:
         return task
 
     def _together(
-        self, tasks: Sequence[Any], overlay: Overlay, room_bytes: int
+        self, tasks: Sequence[Any], state: dict[bytes, bytes], overlay: Overlay, room_bytes: int
     ) -> Decisions | None:
         """As if nothing were in the way; None where something is."""
-        if any(isinstance(task, DeadLetter) for task in tasks):
-            return None
         try:
-            outcomes = self._stage.decide(tasks, overlay.of(_keys(tasks)))
+            outcomes = self._stage.decide(tasks, state)
         except Exception:  # as above
             return None
         retry: Retry | None = None
@@ -112,7 +108,7 @@ class Decider:
         if isinstance(task, DeadLetter):
             return task
         try:
-            [outcome] = self._stage.decide([task], overlay.of(task.state_keys))
+            [outcome] = self._stage.decide([task], overlay.look_up({*task.state_keys}))
         except Exception as error:  # pure code fails the same way every time
             return _defect(error)
         return outcome
@@ -127,10 +123,6 @@ class Decider:
                     return None
                 whole_bytes += size_bytes
         return whole_bytes
-
-
-def _keys(tasks: Iterable[Any]) -> set[bytes]:
-    return {key for task in tasks if not isinstance(task, DeadLetter) for key in task.state_keys}
 
 
 def _defect(error: Exception) -> DeadLetter:

@@ -210,14 +210,11 @@ class Overlay:
         self.values: dict[bytes, bytes] = {}
         self.changes: dict[bytes, bytes] = {}
 
-    def look_up(self, keys: set[bytes]) -> None:
-        """Have the values of these keys, as far as they have one."""
-        if wanted := keys - self.values.keys():
-            self.values |= self._store.get_many(wanted)
-
-    def of(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """The values of these keys, which were looked up: a copy."""
+    def look_up(self, keys: set[bytes]) -> dict[bytes, bytes]:
+        """The values of these keys, as far as they have one: a copy."""
         values = self.values
+        if wanted := keys - values.keys():
+            values |= self._store.get_many(wanted)
         return {key: values[key] for key in keys if key in values}
 
     def put(self, changes: Iterable[tuple[bytes, bytes]]) -> None:

@@ -231,15 +231,17 @@ class Worker:
             return
         if self._traces is not None:
             decided = self._traces.carrying(decided, self._received_us)
+        outputs: list[Output] = []
         for record, outcome in decided:
             if isinstance(outcome, Forward):
-                transaction.outputs.add(outcome.outputs)
+                outputs += outcome.outputs
             elif isinstance(outcome, DeadLetter):
-                transaction.outputs.add((self._set_aside(record, outcome),))
+                outputs.append(self._set_aside(record, outcome))
             elif isinstance(outcome, Retry):
                 raise AssertionError("a Retry is never committed")
             elif not isinstance(outcome, Drop):
                 assert_never(outcome)
+        transaction.outputs.add(outputs)
         transaction.tally.add(decided)
         transaction.records += len(decided)
         transaction.last = decided[-1][0]
