@@ -1,9 +1,12 @@
 """Route: once to the topic of its kind, once to the queue of each handler that a rule names."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from hookmill.core.event import STATUSES, Event, type_pattern
@@ -58,6 +61,47 @@ def test_every_rule_that_matches_counts_and_every_handler_once() -> None:
         "handler-ledger",
         "handler-audit",
     ]
+
+
+EVENTS = st.builds(
+    partial(replace, PAYMENT),
+    kind=st.sampled_from(["payment", "refund"]),
+    type=st.sampled_from(["payment.succeeded", "refund.failed"]),
+    provider=st.sampled_from(["yoco", "pay3"]),
+    endpoint=st.sampled_from(["shop-za", "shop-ng"]),
+    mode=st.sampled_from(["live", "test"]),
+    amount=st.sampled_from([None, Money("5", "ZAR", 2), Money("500", "ZAR", 2)]),
+    metadata=st.sampled_from([{}, {"orderId": "o_1"}]),
+)
+RULES = st.builds(
+    Rule,
+    name=st.sampled_from(["a rule", "another"]),
+    handlers=st.sampled_from([("ledger",), ("mail", "audit"), ("audit", "ledger")]),
+    types=st.sampled_from([(), ("payment.*",), ("*.failed",)]),
+    kinds=st.sampled_from([frozenset(), frozenset({"refund"})]),
+    providers=st.sampled_from([frozenset(), frozenset({"pay3"})]),
+    endpoints=st.sampled_from([frozenset(), frozenset({"shop-ng"})]),
+    modes=st.sampled_from([frozenset({"live"}), frozenset({"live", "test"})]),
+    amount=st.sampled_from([None, AmountRange(currency="ZAR", least=100)]),
+    metadata=st.sampled_from([{}, {"orderId": lambda text: text is not None}]),
+)
+
+
+@given(st.lists(RULES, max_size=4), st.lists(EVENTS, max_size=12))
+def test_what_is_known_of_one_event_is_not_taken_for_another(
+    rules: list[Rule], events: list[Event]
+) -> None:
+    """However alike they are: each goes where the rules that match it say, and they are counted."""
+    stage = Route(rules, kind_topics=KIND_TOPICS, queues=QUEUES)
+    for event, outcome in zip(
+        events, stage.decide(stage.read([record(each) for each in events]), {}), strict=True
+    ):
+        took = [each for each in rules if each.matches(event)]
+        assert isinstance(outcome, Routed)
+        assert [output.topic for output in outcome.outputs] == [
+            KIND_TOPICS[event.kind], *(QUEUES[name] for name in handlers_of(took))
+        ]  # fmt: skip
+        assert outcome.rules == tuple(each.name for each in took)
 
 
 def test_what_goes_out_is_what_came_in() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hookmill.core.outcome import DeadLetter, Forward, Outcome, Retry
-from hookmill.core.record import Record, size_of
+from hookmill.core.record import Output, Record, size_of
 from hookmill.kafka.store import Overlay
 from hookmill.stages.stage import Stage
 
@@ -115,14 +115,20 @@ class Decider:
 
     def _size(self, outcome: Outcome) -> int | None:
         """What it writes to topics, in bytes; None where one of them does not take its output."""
-        whole_bytes = 0
-        if isinstance(outcome, Forward):
-            for output in outcome.outputs:
-                size_bytes = size_of(output)
-                if size_bytes > self._value_bytes_max(output.topic):
-                    return None
-                whole_bytes += size_bytes
+        whole_bytes = size_bytes = 0
+        measured: Output | None = None
+        for output in outcome.outputs if isinstance(outcome, Forward) else ():
+            if measured is None or not _alike(output, measured):
+                size_bytes, measured = size_of(output), output
+            if size_bytes > self._value_bytes_max(output.topic):
+                return None
+            whole_bytes += size_bytes
         return whole_bytes
+
+
+def _alike(one: Output, other: Output) -> bool:
+    """Whether both are the same record, for two topics."""
+    return one.value is other.value and one.headers is other.headers and one.key is other.key
 
 
 def _defect(error: Exception) -> DeadLetter:

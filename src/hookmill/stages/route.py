@@ -1,6 +1,7 @@
 """Routing: each event goes to the topic of its kind and to the queues that the rules name."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -12,6 +13,11 @@ from hookmill.core.record import Output, Record
 
 Condition = Callable[[str | None], bool]
 """Whether a metadata value (None where the key is absent) fits."""
+
+
+ALIKE_MAX = 4096
+"""Of how many combinations of type, provider, endpoint and mode it is known by heart which rules
+may take them: a long table costs an event no more than a short one."""
 
 
 class AmountRange(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,16 +68,26 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     def unmet(self, event: Event) -> str | None:
         """The first condition that the event does not fit, as the configuration names it."""
-        if self.kinds and event.kind not in self.kinds:
+        return self.unmet_alike(
+            event.kind, event.type, event.provider, event.endpoint, event.mode
+        ) or self.unmet_alone(event)
+
+    def unmet_alike(
+        self, kind: str, type_: str, provider: str, endpoint: str, mode: str
+    ) -> str | None:
+        """The first one that no event fits which has all these in common."""
+        if self.kinds and kind not in self.kinds:
             return "kind"
-        if self.types and not any(type_pattern(text).fullmatch(event.type) for text in self.types):
+        if self.types and not any(type_pattern(text).fullmatch(type_) for text in self.types):
             return "type"
-        if self.providers and event.provider not in self.providers:
+        if self.providers and provider not in self.providers:
             return "provider"
-        if self.endpoints and event.endpoint not in self.endpoints:
+        if self.endpoints and endpoint not in self.endpoints:
             return "endpoint"
-        if event.mode not in self.modes:
-            return "mode"
+        return None if mode in self.modes else "mode"
+
+    def unmet_alone(self, event: Event) -> str | None:
+        """The first one of those that look at the single event."""
         if self.amount is not None and not self.amount.fits(event.amount):
             return "amount"
         for key, fits in self.metadata.items():
@@ -108,6 +124,8 @@ class Route:
         self._rules = rules
         self._kind_topics = kind_topics
         self._queues = queues
+        self._candidates = lru_cache(ALIKE_MAX)(self._that_may_take)
+        self._way = lru_cache(ALIKE_MAX)(self._way_by)
 
     def read(self, records: Sequence[Record]) -> list[Routing]:
         """Decode the normalized events."""
@@ -121,14 +139,33 @@ class Route:
         if task.event is None:
             assert task.unusable is not None
             return task.unusable
-        record, kind = task.record, task.event.kind
-        took = [rule for rule in self._rules if rule.matches(task.event)]
-        targets = [self._kind_topics[kind], *(self._queues[name] for name in handlers_of(took))]
+        record, event = task.record, task.event
+        kind = event.kind
+        candidates = self._candidates(kind, event.type, event.provider, event.endpoint, event.mode)
+        took = tuple(place for place, rule in candidates if rule.unmet_alone(event) is None)
+        topics, names = self._way(kind, took)
         return Routed(
-            tuple(Output(topic, record.key, record.value, record.headers) for topic in targets),
+            tuple(Output(topic, record.key, record.value, record.headers) for topic in topics),
             kind=kind,
-            rules=tuple(rule.name for rule in took),
+            rules=names,
         )
+
+    def _that_may_take(
+        self, kind: str, type_: str, provider: str, endpoint: str, mode: str
+    ) -> list[tuple[int, Rule]]:
+        """With their places in the table."""
+        return [
+            (place, rule) for place, rule in enumerate(self._rules)
+            if rule.unmet_alike(kind, type_, provider, endpoint, mode) is None
+        ]  # fmt: skip
+
+    def _way_by(
+        self, kind: str, places: tuple[int, ...]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """To which topics an event of that kind goes that these rules took, and their names."""
+        took = [self._rules[place] for place in places]
+        queues = [self._queues[name] for name in handlers_of(took)]
+        return (self._kind_topics[kind], *queues), tuple(rule.name for rule in took)
 
 
 def _routing(record: Record) -> Routing:
