@@ -57,6 +57,7 @@ class Dedup:
         self._to = to
         self._windows_ms = {name.encode(): 1000 * each for name, each in windows_secs.items()}
         self._default_window_ms = 1000 * default_window_secs
+        self._least_ms = min([*self._windows_ms.values(), self._default_window_ms])
 
     def read(self, records: Sequence[Record]) -> list[Sighting]:
         """Find each record's dedup key in its headers."""
@@ -76,8 +77,11 @@ class Dedup:
     def forgets(self, key: bytes, value: bytes, now_ms: int) -> bool:
         """Whether the sighting is older than its endpoint's window, and as much again, at most a
         week: a broker's clock that is behind another's, or a window made longer, harms nothing."""
+        age_ms = now_ms - decode_seen(value).time_ms
+        if age_ms <= self._least_ms:
+            return False  # nearly always, whatever its endpoint
         window_ms = self._windows_ms.get(key.partition(b"|")[0], self._default_window_ms)
-        return now_ms - decode_seen(value).time_ms > window_ms + min(window_ms, MARGIN_MS)
+        return age_ms > window_ms + min(window_ms, MARGIN_MS)
 
     def decide(self, tasks: Sequence[Sighting], state: dict[bytes, bytes]) -> list[Outcome]:
         """Drop what was seen within the window, measured on the broker's append time."""
