@@ -77,7 +77,7 @@ class Ingress(Section, frozen=True, kw_only=True):
     bytes_in_flight_max: Count = 256 * 1024 * 1024
     """Of bodies being read or waiting for Kafka, in all."""
     admission_timeout_secs: Seconds = 1.0
-    """How long it waits for that; then it is answered 429."""
+    """How long it waits for that, half of the answer's deadline at most; then it hears 429."""
     connections_max: Count = 10_000
     """Of one worker; beyond it the connection that has been idle longest is closed."""
     header_timeout_secs: Seconds = 10.0

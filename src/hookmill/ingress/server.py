@@ -84,7 +84,7 @@ class Ingress:
         self.now_us = now_us
         self._tracer = tracer
         self.admission = Admission(options)
-        self.patience_secs = options.admission_timeout_secs
+        self.patience_secs = min(options.admission_timeout_secs, options.answer_deadline_secs / 2)
         self._trusted = networks(options.trusted_proxies)
         self._rejections: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
