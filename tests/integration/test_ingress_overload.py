@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import aiohttp
@@ -10,6 +11,7 @@ import pytest
 
 from hookmill.config import options
 from hookmill.core.record import Output
+from hookmill.ingress.admission import Admission
 from hookmill.ingress.server import Keeper
 from hookmill.kafka.lanes import Settled
 from support.brokers import BrokerLog, until
@@ -108,6 +110,19 @@ class Crowd:
             else:
                 assert int(response.headers["retry-after"]) >= 1
 
+    @asynccontextmanager
+    async def before(self, gate: Gate) -> AsyncIterator[Admission]:
+        """Three times as many as fit stand before the shut gate, which opens at the end; then all
+        have been answered."""
+        admission = self._front.ingress.admission
+        gate.shut()
+        async with asyncio.TaskGroup() as asking:
+            for number in range(OFFERED_TIMES * REQUESTS_MAX):
+                asking.create_task(self.deliver(number))
+            await until(lambda: admission.requests == REQUESTS_MAX, timeout_secs=20)
+            yield admission
+            gate.open()
+
     async def kept(self) -> None:
         """Check that what was answered 200 is in Kafka, and nothing of it held any more."""
         found = [
@@ -145,7 +160,13 @@ async def test_more_bytes_than_fit(crowded: Front, client: aiohttp.ClientSession
     await crowd.kept()
 
 
-@pytest.mark.parametrize("header", [{}, {"expect": "100-continue"}], ids=["short way", "long way"])
+SURPLUS = (OFFERED_TIMES - 1) * REQUESTS_MAX
+WAYS = pytest.mark.parametrize(
+    "header", [{}, {"expect": "100-continue"}], ids=["short way", "long way"]
+)
+
+
+@WAYS
 async def test_more_requests_than_fit_wait(
     crowded: Front, client: aiohttp.ClientSession, header: dict[str, str]
 ) -> None:
@@ -154,21 +175,15 @@ async def test_more_requests_than_fit_wait(
     client.headers.update(header)
     gate = crowded.ingress.keeper = Gate(crowded.appender)
     crowd = Crowd(crowded, client)
-    offered = OFFERED_TIMES * REQUESTS_MAX
-    admission = crowded.ingress.admission
-    gate.shut()
-    async with asyncio.TaskGroup() as asking:
-        for number in range(offered):
-            asking.create_task(crowd.deliver(number))
-        await until(lambda: admission.waiting == offered - REQUESTS_MAX, timeout_secs=20)
+    async with crowd.before(gate) as admission:
+        await until(lambda: admission.waiting == SURPLUS, timeout_secs=20)
         assert admission.requests == REQUESTS_MAX
-        gate.open()
 
-    assert crowd.answers == Counter({200: offered})
+    assert crowd.answers == Counter({200: REQUESTS_MAX + SURPLUS})
     await crowd.kept()
 
 
-@pytest.mark.parametrize("header", [{}, {"expect": "100-continue"}], ids=["short way", "long way"])
+@WAYS
 async def test_who_waits_too_long_hears_429(
     crowded: Front, client: aiohttp.ClientSession, header: dict[str, str]
 ) -> None:
@@ -177,18 +192,11 @@ async def test_who_waits_too_long_hears_429(
     crowded.ingress.patience_secs = 0.2
     gate = crowded.ingress.keeper = Gate(crowded.appender)
     crowd = Crowd(crowded, client)
-    offered = OFFERED_TIMES * REQUESTS_MAX
-    gate.shut()
-    async with asyncio.TaskGroup() as asking:
-        for number in range(offered):
-            asking.create_task(crowd.deliver(number))
-        surplus = offered - REQUESTS_MAX
-        await until(lambda: crowd.answers[429] == surplus, timeout_secs=20)
-        assert crowded.ingress.admission.waiting == 0
-        assert crowded.ingress.in_flight == REQUESTS_MAX
-        gate.open()
+    async with crowd.before(gate) as admission:
+        await until(lambda: crowd.answers[429] == SURPLUS, timeout_secs=20)
+        assert (admission.requests, admission.waiting) == (REQUESTS_MAX, 0)
 
-    assert crowd.answers == Counter({429: surplus, 200: REQUESTS_MAX})
+    assert crowd.answers == Counter({429: SURPLUS, 200: REQUESTS_MAX})
     await crowd.kept()
 
 
@@ -198,18 +206,12 @@ async def test_who_waits_is_answered_before_the_end(
     """A process that drains finishes those too that have not been let in yet."""
     gate = crowded.ingress.keeper = Gate(crowded.appender)
     crowd = Crowd(crowded, client)
-    offered = OFFERED_TIMES * REQUESTS_MAX
-    admission = crowded.ingress.admission
-    gate.shut()
-    async with asyncio.TaskGroup() as asking:
-        for number in range(offered):
-            asking.create_task(crowd.deliver(number))
-        await until(lambda: admission.waiting == offered - REQUESTS_MAX, timeout_secs=20)
+    async with crowd.before(gate) as admission:
+        await until(lambda: admission.waiting == SURPLUS, timeout_secs=20)
         finishing = asyncio.ensure_future(crowded.ingress.finish())
-        gate.open()
-        await asyncio.wait_for(finishing, 20)
 
-    assert crowd.answers == Counter({200: offered})
+    await asyncio.wait_for(finishing, 20)
+    assert crowd.answers == Counter({200: REQUESTS_MAX + SURPLUS})
     await crowd.kept()
 
 

@@ -49,7 +49,7 @@ APPEND_SECONDS = Histogram(
     registry=REGISTRY,
 )
 IN_FLIGHT = Gauge("hookmill_ingress_in_flight", "Deliveries being answered", registry=REGISTRY)
-OUTSIDE = Gauge(
+INGRESS_WAITING = Gauge(
     "hookmill_ingress_waiting", "Deliveries that wait until fewer are in flight", registry=REGISTRY
 )
 IN_FLIGHT_BYTES = Gauge(

@@ -10,9 +10,9 @@ from hookmill.telemetry import catalog
 SECTIONS: Mapping[str, Sequence[MetricWrapperBase]] = {
     "Ingress": (
         catalog.REQUESTS, catalog.REQUEST_SECONDS, catalog.APPEND_SECONDS, catalog.IN_FLIGHT,
-        catalog.OUTSIDE, catalog.IN_FLIGHT_BYTES, catalog.BREAKER_OPEN, catalog.REJECTED_UNKEPT,
-        catalog.CONNECTIONS, catalog.CONNECTIONS_ENDED, catalog.SECRET_MODIFIED,
-        catalog.TLS_EXPIRY,
+        catalog.INGRESS_WAITING, catalog.IN_FLIGHT_BYTES, catalog.BREAKER_OPEN,
+        catalog.REJECTED_UNKEPT, catalog.CONNECTIONS, catalog.CONNECTIONS_ENDED,
+        catalog.SECRET_MODIFIED, catalog.TLS_EXPIRY,
     ),
     "Stages": (
         catalog.STAGE_RECORDS, catalog.TRANSACTIONS, catalog.TRANSACTION_SECONDS,
