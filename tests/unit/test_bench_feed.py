@@ -70,3 +70,10 @@ def test_simulated_records_are_all_different_events() -> None:
     made = list(stages.simulated(doors, 200))
 
     assert len({stages.identity(each.key, each.headers) for each in made}) == len(made) == 200
+
+
+def test_what_a_state_costs_is_compared_with_the_mean_of_before_and_after() -> None:
+    """The first size counts as often as it was measured; another size is none of it."""
+    assert stages.cost_ratios([0, 1000, 0], [1.0, 3.0, 2.0]) == [(1000, 2.0)]
+    assert stages.cost_ratios([0, 10, 20], [2.0, 2.0, 3.0]) == [(10, 1.0), (20, 1.5)]
+    assert stages.cost_ratios([5], [2.0]) == []

@@ -7,6 +7,7 @@ by the decisions of the stages before it.
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -72,6 +73,14 @@ def decided(stage: Stage[Any], outputs: Iterable[Output], *, reads: str) -> Iter
         [outcome] = stage.decide(stage.read([record]), state)
         if isinstance(outcome, Forward):
             yield from outcome.outputs
+
+
+def cost_ratios(keys: Sequence[int], costs: Sequence[float]) -> list[tuple[int, float]]:
+    """What a record cost with each size of the state, to the mean of what it cost with the first:
+    that may be measured again at the end, for a machine's speed changes within minutes."""
+    measured = list(zip(keys, costs, strict=True))
+    base = fmean(cost for size, cost in measured if size == keys[0])
+    return [(size, cost / base) for size, cost in measured if size != keys[0]]
 
 
 def seen_before(
