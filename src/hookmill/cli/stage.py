@@ -14,7 +14,7 @@ from hookmill.cli.setup import Setup, now_us
 from hookmill.cli.telemetry import StageTelemetry
 from hookmill.core.errors import HookmillError
 from hookmill.kafka.member import Member, PartitionWorker, pause_growing
-from hookmill.kafka.memory import Memory
+from hookmill.kafka.memory import Memory, one_heap
 from hookmill.kafka.pace import gathers, passes_on
 from hookmill.kafka.partition import KafkaPort
 from hookmill.kafka.producing import BATCH_BYTES_MAX
@@ -95,6 +95,7 @@ def _worker_maker(
     """Makes the worker of a partition; all of them share the decision and the store's memory."""
     decision = pipeline.decision(stage, setup.endpoints, setup.rules, setup.names)
     limits = {topic.name: topic.message_bytes_max for topic in setup.topics()}
+    one_heap()
     connection, memory = setup.connection(), Memory()
 
     def make_worker(partition: int, consumer: Any) -> PartitionWorker:

@@ -4,6 +4,9 @@ A process owns any number of partitions, each with a database of its own. One ca
 of write buffers for all of them make its memory a matter of the process and not of the group.
 """
 
+import ctypes
+import sys
+
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, WriteBufferManager
 
 CACHE_BYTES = 16 * 1024 * 1024
@@ -18,6 +21,22 @@ BUFFER_BLOOM_RATIO = 0.02
 """Of a write buffer, for a filter as tables have one: it halves what looking up new keys costs."""
 OPEN_FILES_MAX = 128
 FORMAT_VERSION = 5
+
+
+_ARENA_MAX = -8
+"""`M_ARENA_MAX` of glibc's malloc.h."""
+
+
+def one_heap() -> None:
+    """Let all threads of the process share one heap, where glibc gives it out.
+
+    RocksDB's threads each got one of their own and filled it now and then: with a million keys 140
+    MB instead of 147 to 151, at the same CPU. They seldom ask at the same time.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+        if mallopt is not None:
+            mallopt(_ARENA_MAX, 1)
 
 
 class Memory:
