@@ -171,15 +171,17 @@ async def test_more_requests_than_fit_wait(
     crowded: Front, client: aiohttp.ClientSession, header: dict[str, str]
 ) -> None:
     """Never more are in flight; whoever finds no place is let in as one comes free, and all are
-    accepted and kept."""
+    accepted and kept, wave after wave."""
     client.headers.update(header)
     gate = crowded.ingress.keeper = Gate(crowded.appender)
     crowd = Crowd(crowded, client)
-    async with crowd.before(gate) as admission:
-        await until(lambda: admission.waiting == SURPLUS, timeout_secs=20)
-        assert admission.requests == REQUESTS_MAX
+    for wave in range(1, WAVES + 1):
+        async with crowd.before(gate) as admission:
+            await until(lambda: admission.waiting == SURPLUS, timeout_secs=20)
+            assert admission.requests == REQUESTS_MAX
+            assert 0 < admission.held_bytes <= BYTES_MAX
+        assert crowd.answers == Counter({200: wave * (REQUESTS_MAX + SURPLUS)})
 
-    assert crowd.answers == Counter({200: REQUESTS_MAX + SURPLUS})
     await crowd.kept()
 
 
@@ -187,16 +189,23 @@ async def test_more_requests_than_fit_wait(
 async def test_who_waits_too_long_hears_429(
     crowded: Front, client: aiohttp.ClientSession, header: dict[str, str]
 ) -> None:
-    """With Retry-After; who was in flight before is accepted all the same."""
+    """With Retry-After; who was in flight before is accepted all the same, wave after wave."""
     client.headers.update(header)
     crowded.ingress.patience_secs = 0.2
     gate = crowded.ingress.keeper = Gate(crowded.appender)
     crowd = Crowd(crowded, client)
-    async with crowd.before(gate) as admission:
-        await until(lambda: crowd.answers[429] == SURPLUS, timeout_secs=20)
-        assert (admission.requests, admission.waiting) == (REQUESTS_MAX, 0)
 
-    assert crowd.answers == Counter({429: SURPLUS, 200: REQUESTS_MAX})
+    def refused(count: int) -> bool:
+        return crowd.answers[429] == count
+
+    for wave in range(1, WAVES + 1):
+        surplus = wave * SURPLUS
+        async with crowd.before(gate) as admission:
+            await until(partial(refused, surplus), timeout_secs=20)
+            assert (admission.requests, admission.waiting) == (REQUESTS_MAX, 0)
+            assert 0 < admission.held_bytes <= BYTES_MAX
+        assert crowd.answers == Counter({429: surplus, 200: wave * REQUESTS_MAX})
+
     await crowd.kept()
 
 

@@ -28,10 +28,13 @@ def refuses(call: Callable[[], None]) -> bool:
 class Door:
     """Requests at an admission: each enters, or waits until it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
         self.admission = Admission(LIMITS)
         self.inside: list[str] = []
         self.outside: dict[str, Callable[[], None]] = {}
+        self.held: dict[str, int] = {}
+        for name in names:
+            self.comes(name)
 
     def comes(self, name: str) -> None:
         """A request comes; its name begins with its endpoint's letter."""
@@ -46,21 +49,25 @@ class Door:
             self.outside[name] = admitted
             self.admission.wait(name[0], admitted)
 
+    def holds(self, name: str, count: int) -> None:
+        """So much of its body has come, if that may be held."""
+        if not refuses(lambda: self.admission.hold(count)):
+            self.held[name] = count
+
     def leaves(self, name: str) -> None:
         """It is answered."""
         self.inside.remove(name)
-        self.admission.leave(name[0], 0)
+        self.admission.leave(name[0], self.held.pop(name, 0))
 
     def gives_up(self, name: str) -> None:
         """It has waited too long."""
         self.admission.give_up(name[0], self.outside.pop(name))
+        self.admission.release(self.held.pop(name, 0))
 
 
 def test_an_endpoint_cannot_take_all_the_room() -> None:
     """Its third request waits while another endpoint's first is let in."""
-    door = Door()
-    for name in ("a1", "a2", "a3", "b1"):
-        door.comes(name)
+    door = Door("a1", "a2", "a3", "b1")
 
     assert (door.inside, list(door.outside)) == (["a1", "a2", "b1"], ["a3"])
     assert (door.admission.requests, door.admission.waiting) == (3, 1)
@@ -68,18 +75,14 @@ def test_an_endpoint_cannot_take_all_the_room() -> None:
 
 def test_there_is_a_limit_in_all() -> None:
     """However many endpoints there are."""
-    door = Door()
-    for name in ("a1", "b1", "c1", "d1"):
-        door.comes(name)
+    door = Door("a1", "b1", "c1", "d1")
 
     assert list(door.outside) == ["d1"]
 
 
 def test_who_leaves_makes_room_for_who_waits() -> None:
     """In the order in which they came, one for each place."""
-    door = Door()
-    for name in ("a1", "a2", "a3", "a4"):
-        door.comes(name)
+    door = Door("a1", "a2", "a3", "a4")
     door.leaves("a1")
     assert (door.inside, list(door.outside)) == (["a2", "a3"], ["a4"])
     door.leaves("a3")
@@ -90,9 +93,7 @@ def test_who_leaves_makes_room_for_who_waits() -> None:
 
 def test_who_comes_later_does_not_pass_who_waits() -> None:
     """Of the same endpoint, though a place was free in all: a3 waits for one of its own."""
-    door = Door()
-    for name in ("a1", "a2", "a3", "a4"):
-        door.comes(name)
+    door = Door("a1", "a2", "a3", "a4")
     door.leaves("a1")
     door.comes("a5")
 
@@ -101,9 +102,7 @@ def test_who_comes_later_does_not_pass_who_waits() -> None:
 
 def test_endpoints_have_their_turns() -> None:
     """A crowd of one does not keep out the few of another."""
-    door = Door()
-    for name in ("a1", "a2", "b1", "a3", "a4", "b2", "c1"):
-        door.comes(name)
+    door = Door("a1", "a2", "b1", "a3", "a4", "b2", "c1")
     for name in ("a1", "a2", "b1"):
         door.leaves(name)
 
@@ -112,9 +111,7 @@ def test_endpoints_have_their_turns() -> None:
 
 def test_a_place_goes_to_the_first_who_can_have_it() -> None:
     """Whose endpoint is at its own limit goes on waiting."""
-    door = Door()
-    for name in ("a1", "a2", "b1", "a3", "b2"):
-        door.comes(name)
+    door = Door("a1", "a2", "b1", "a3", "b2")
     door.leaves("b1")
 
     assert (door.inside, list(door.outside)) == (["a1", "a2", "b2"], ["a3"])
@@ -122,9 +119,7 @@ def test_a_place_goes_to_the_first_who_can_have_it() -> None:
 
 def test_who_gives_up_is_not_let_in() -> None:
     """And takes no room: the next one is."""
-    door = Door()
-    for name in ("a1", "a2", "a3", "a4"):
-        door.comes(name)
+    door = Door("a1", "a2", "a3", "a4")
     door.gives_up("a3")
     door.leaves("a1")
 
@@ -140,13 +135,16 @@ def test_no_place_is_left_empty_while_somebody_could_have_it(moves: list[tuple[s
     door = Door()
     for number, (move, which) in enumerate(moves):
         if move == "come":
-            door.comes(f"{'abcd'[which % 4]}{number}")
+            name = f"{'abcd'[which % 4]}{number}"
+            door.comes(name)
+            door.holds(name, 9 * which)
         elif move == "leave" and door.inside:
             door.leaves(door.inside[which % len(door.inside)])
         elif move == "give up" and door.outside:
             door.gives_up(list(door.outside)[which % len(door.outside)])
         inside, admission = [name[0] for name in door.inside], door.admission
         assert (len(inside), len(door.outside)) == (admission.requests, admission.waiting)
+        assert sum(door.held.values()) == admission.held_bytes <= 100
         assert len(inside) <= 3
         assert all(inside.count(each) <= 2 for each in "abcd")
         free = len(inside) < 3
@@ -158,7 +156,9 @@ def test_no_place_is_left_empty_while_somebody_could_have_it(moves: list[tuple[s
     while door.inside:
         door.leaves(door.inside[0])
 
-    assert (door.outside, door.admission.requests, door.admission.waiting) == ({}, 0, 0)
+    admission = door.admission
+    assert (door.outside, admission.requests, admission.waiting) == ({}, 0, 0)
+    assert admission.held_bytes == 0
 
 
 def test_bytes_are_held_up_to_the_limit() -> None:
@@ -187,9 +187,7 @@ def test_bytes_are_given_back() -> None:
 
 def test_the_gauges_show_what_is_in_flight_and_what_waits() -> None:
     """Operators see how near the limits are."""
-    door = Door()
-    for name in ("a1", "a2", "a3", "b1"):
-        door.comes(name)
+    door = Door("a1", "a2", "a3", "b1")
     door.admission.hold(70)
     door.admission.leave("b", 20)
 

@@ -36,8 +36,7 @@ class Admission:
         """Take a place for a request; False where there is none that nobody waits for."""
         if endpoint in self._lines or not self._has_place(endpoint):
             return False
-        self.requests += 1
-        self._by_endpoint[endpoint] += 1
+        self._take(endpoint)
         return True
 
     def wait(self, endpoint: str, admitted: Admitted) -> None:
@@ -88,9 +87,12 @@ class Admission:
         self.waiting -= 1
         if line:
             self._lines[endpoint] = line  # behind the others
+        self._take(endpoint)
+        admitted()
+
+    def _take(self, endpoint: str) -> None:
         self.requests += 1
         self._by_endpoint[endpoint] += 1
-        admitted()
 
 
 class RateLimit:

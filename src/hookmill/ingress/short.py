@@ -185,7 +185,7 @@ class _Asked:
             self.refuse(error.reason)
             return False
         except Exception as error:  # a defect must not become a stack trace or a lost event
-            self._end("defect", defect(error, self._door.endpoint.name))
+            self._end("defect", defect(error, self.endpoint))
             return False
         return True
 
@@ -223,7 +223,7 @@ class _Asked:
         if self._lost:
             self.refuse(Reason.BROKER_UNAVAILABLE)
             return
-        say("delivery_accepted", endpoint=self._door.endpoint.name, delivery=self._delivery_id)
+        say("delivery_accepted", endpoint=self.endpoint, delivery=self._delivery_id)
         at_secs = self._ingress.now_us() // 1_000_000
         self._finish("accepted", self._door.accepted_block(self._delivery_id, at_secs))
 
@@ -239,10 +239,9 @@ class _Asked:
         if self._answered:
             return
         self._answered = True
-        name = self._door.endpoint.name
         if self.is_in:
-            self._ingress.leave(name, self._held)
+            self._ingress.leave(self.endpoint, self._held)
         else:
             self._ingress.admission.release(self._held)
-        count(self._door, name, outcome, time.perf_counter() - self._began)
+        count(self._door, self.endpoint, outcome, time.perf_counter() - self._began)
         self._client.reply(answer)

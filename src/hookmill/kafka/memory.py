@@ -30,8 +30,8 @@ _ARENA_MAX = -8
 def one_heap() -> None:
     """Let all threads of the process share one heap, where glibc gives it out.
 
-    RocksDB's threads each got one of their own and filled it now and then: with a million keys 140
-    MB instead of 147 to 151, at the same CPU. They seldom ask at the same time.
+    RocksDB's threads each got one of their own and filled it now and then: with a million keys 144
+    and 145 MB instead of 156 and 151, at the same CPU. They seldom ask at the same time.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
