@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rocksdict import Options
 
+from hookmill.kafka.memory import Memory
 from hookmill.kafka.store import Bookmark, Overlay, RocksStore, lock_instance
 from support.memory_log import MemoryStore
 
@@ -113,6 +115,36 @@ def filled(folder: Path) -> RocksStore:
     store.write([(b"%d" % number, os.urandom(500)) for number in range(2000)], MARK)
     store.close()
     return RocksStore(folder)
+
+
+class Counted(Memory):
+    """Memory of stores that count what they do."""
+
+    def options(self) -> Options:
+        """As ever, and RocksDB keeps statistics."""
+        self.opened = super().options()
+        self.opened.enable_statistics()
+        return self.opened
+
+    def count(self, ticker: str) -> int:
+        """How often that happened in the store that was opened last."""
+        lines = (line.split() for line in (self.opened.get_statistics() or "").splitlines())
+        return next(int(words[3]) for words in lines if words and words[0] == ticker)
+
+
+def test_a_store_that_is_opened_again_has_its_filters_and_the_shared_cache(folder: Path) -> None:
+    """What is on disk already is opened as it is configured now, not as RocksDB saved it: that
+    leaves out the filters, and each new key is then looked for in the tables themselves."""
+    filled(folder).close()
+    memory = Counted()
+    store = RocksStore(folder, memory)
+    assert store.get_many([b"%d.5" % number for number in range(1999)]) == {}
+
+    assert memory.count("rocksdb.bloom.filter.useful") > 1900
+    before = memory._cache.get_usage()
+    assert store.get_many([b"7"])
+    assert memory._cache.get_usage() > before
+    store.close()
 
 
 def test_a_damaged_block_costs_a_restore_too(folder: Path) -> None:

@@ -149,14 +149,18 @@ class RocksStore:
 
     def _open(self) -> Rdict:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
+        options = self._memory.options()
+        # Without this, rocksdict opens what is there already as it was saved on disk, and that
+        # knows neither the filters of the tables nor the cache that all stores share.
+        families = {"default": options}
         try:
-            return Rdict(str(self._folder), self._memory.options())
+            return Rdict(str(self._folder), options, families)
         except Exception as error:
             if "lock hold" in str(error):  # by ourselves, elsewhere in this process
                 raise
             # The instance's lock is ours, so nobody else has it open: it is damaged.
             shutil.rmtree(self._folder, ignore_errors=True)
-            return Rdict(str(self._folder), self._memory.options())
+            return Rdict(str(self._folder), options, families)
 
 
 class InstanceLock:
