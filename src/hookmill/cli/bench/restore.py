@@ -126,7 +126,7 @@ async def _feed(ground: Bed, fresh: str, earlier: Iterable[int]) -> Feed:
     partitions = setup.config.kafka.partitions
     waiting = [[stages.arrived(ENDPOINT, f"{fresh}_{each}")] for each in range(partitions)]
     for number in earlier:
-        event_id = stages.EARLIER.format(number)
+        event_id = stages.known_as(stages.EARLIER, number)
         waiting[number % partitions].append(stages.arrived(ENDPOINT, event_id))
     async with writer(setup.connection(), setup.names) as to:
         await write_out(to, waiting)
