@@ -1,9 +1,11 @@
 """More comes than Kafka takes: bounded memory, an honest answer, and what was accepted is kept."""
 
 import asyncio
+import gc
+import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import aiohttp
@@ -160,6 +162,31 @@ async def test_more_bytes_than_fit(crowded: Front, client: aiohttp.ClientSession
     await crowd.kept()
 
 
+@contextmanager
+def uncollected() -> Iterator[list[object]]:
+    """What of the block could be freed by the garbage collector only."""
+    gc.collect()
+    gc.disable()
+    found: list[object] = []
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found += gc.garbage
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+def is_ours(thing: object) -> bool:
+    """Whether it is an object of hookmill, or a call of its code."""
+    frame = getattr(thing, "cr_frame", None) or (thing if inspect.isframe(thing) else None)
+    if frame is not None:
+        return "/hookmill/" in frame.f_code.co_filename
+    return type(thing).__module__.startswith("hookmill.")
+
+
 SURPLUS = (OFFERED_TIMES - 1) * REQUESTS_MAX
 WAYS = pytest.mark.parametrize(
     "header", [{}, {"expect": "100-continue"}], ids=["short way", "long way"]
@@ -183,6 +210,27 @@ async def test_more_requests_than_fit_wait(
         assert crowd.answers == Counter({200: wave * (REQUESTS_MAX + SURPLUS)})
 
     await crowd.kept()
+
+
+@WAYS
+async def test_what_is_answered_leaves_no_garbage(
+    crowded: Front, client: aiohttp.ClientSession, header: dict[str, str]
+) -> None:
+    """Whether it waited or gave up: a process with few cycles has its garbage collected seldom, and
+    what lies about until then is memory that grows and caches that find nothing."""
+    client.headers.update(header)
+    crowded.ingress.patience_secs = 0.2
+    gate = crowded.ingress.keeper = Gate(crowded.appender)
+    crowd = Crowd(crowded, client)
+    with uncollected() as garbage:
+        async with crowd.before(gate):
+            await until(lambda: crowd.answers[429] == SURPLUS, timeout_secs=20)
+        crowded.ingress.patience_secs = 20
+        async with crowd.before(gate) as admission:
+            await until(lambda: admission.waiting == SURPLUS, timeout_secs=20)
+
+    ours = Counter(type(each).__name__ for each in garbage if is_ours(each))
+    assert not ours
 
 
 @WAYS

@@ -17,7 +17,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from aiohttp import HttpVersion11, hdrs
@@ -97,23 +96,21 @@ class ShortWay:
     def take(self, door: Door, delivery: Delivery, client: Client) -> None:
         """Answer it: soon if it is refused, else as soon as it is known whether it is kept."""
         deadline = self._loop.time() + door.append_secs
-        asked = _Asked(self._ingress, door, delivery, client, deadline)
+        asked = _Asked(self._ingress, door, delivery, client, deadline, self._let_in)
         if not asked.goes_through(_Asked.hold):
             return
         if self._ingress.admission.enter(asked.endpoint):
-            self._let_in(asked)
+            asked.admitted()
         else:
             self._wait(asked)
 
     def _let_in(self, asked: "_Asked") -> None:
-        asked.is_in = True
         self._come.append(asked)
         if len(self._come) == 1:
             self._loop.call_soon(self._go_on)
 
     def _wait(self, asked: "_Asked") -> None:
         """Let it in as soon as there is a place for it."""
-        asked.admitted = partial(self._let_in, asked)
         asked.patient_until = self._loop.time() + self._ingress.patience_secs
         self._ingress.admission.wait(asked.endpoint, asked.admitted)
         outside = self._outside
@@ -154,14 +151,21 @@ class _Asked:
 
     __slots__ = (
         "_answered", "_began", "_client", "_deadline", "_delivery", "_delivery_id", "_door",
-        "_held", "_ingress", "_left", "_lost", "_records", "_secret", "admitted",
+        "_held", "_ingress", "_left", "_let_in", "_lost", "_records", "_secret",
         "endpoint", "is_in", "patient_until",
     )  # fmt: skip
 
     def __init__(
-        self, ingress: Ingress, door: Door, delivery: Delivery, client: Client, deadline: float
+        self,
+        ingress: Ingress,
+        door: Door,
+        delivery: Delivery,
+        client: Client,
+        deadline: float,
+        let_in: Callable[["_Asked"], None],
     ) -> None:
         self._ingress = ingress
+        self._let_in = let_in
         self._door = door
         self.endpoint = door.endpoint.name
         self._delivery = delivery
@@ -171,7 +175,6 @@ class _Asked:
         self._held = 0
         self.is_in = False
         """Whether it has a place among what is in flight; else `admitted` is told of one."""
-        self.admitted: Callable[[], None]
         self.patient_until: float
         self._left = 0
         self._lost = False
@@ -188,6 +191,11 @@ class _Asked:
             self._end("defect", defect(error, self.endpoint))
             return False
         return True
+
+    def admitted(self) -> None:
+        """It has a place."""
+        self.is_in = True
+        self._let_in(self)
 
     def hold(self) -> None:
         """Have its bytes counted, whether it is let in at once or waits; raises Refused."""
