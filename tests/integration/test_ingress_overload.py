@@ -1,11 +1,9 @@
 """More comes than Kafka takes: bounded memory, an honest answer, and what was accepted is kept."""
 
 import asyncio
-import gc
-import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import aiohttp
@@ -18,6 +16,7 @@ from hookmill.ingress.server import Keeper
 from hookmill.kafka.lanes import Settled
 from support.brokers import BrokerLog, until
 from support.front import PARTITIONS, TOPICS, Front, event, signed
+from support.garbage import uncollected
 
 pytestmark = pytest.mark.broker
 
@@ -162,31 +161,6 @@ async def test_more_bytes_than_fit(crowded: Front, client: aiohttp.ClientSession
     await crowd.kept()
 
 
-@contextmanager
-def uncollected() -> Iterator[list[object]]:
-    """What of the block could be freed by the garbage collector only."""
-    gc.collect()
-    gc.disable()
-    found: list[object] = []
-    try:
-        yield found
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        found += gc.garbage
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-
-
-def is_ours(thing: object) -> bool:
-    """Whether it is an object of hookmill, or a call of its code."""
-    frame = getattr(thing, "cr_frame", None) or (thing if inspect.isframe(thing) else None)
-    if frame is not None:
-        return "/hookmill/" in frame.f_code.co_filename
-    return type(thing).__module__.startswith("hookmill.")
-
-
 SURPLUS = (OFFERED_TIMES - 1) * REQUESTS_MAX
 WAYS = pytest.mark.parametrize(
     "header", [{}, {"expect": "100-continue"}], ids=["short way", "long way"]
@@ -229,8 +203,7 @@ async def test_what_is_answered_leaves_no_garbage(
         async with crowd.before(gate) as admission:
             await until(lambda: admission.waiting == SURPLUS, timeout_secs=20)
 
-    ours = Counter(type(each).__name__ for each in garbage if is_ours(each))
-    assert not ours
+    assert not garbage
 
 
 @WAYS

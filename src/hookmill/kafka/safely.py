@@ -52,3 +52,5 @@ async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
         if not task.cancelled():
             task.exception()  # the next owner's fence settles it
         raise
+    finally:
+        del task  # its error knows this call: a cycle, and the transaction with it
