@@ -18,6 +18,7 @@ from hookmill.stages import headers
 from hookmill.telemetry import catalog
 from support.brokers import BrokerLog, until
 from support.front import PARTITIONS, REHIVE_SECRET, TOPICS, Front, event, post, posted, raw, signed
+from support.garbage import uncollected
 
 pytestmark = pytest.mark.broker
 
@@ -361,3 +362,21 @@ async def test_knowing_anothers_event_ids_gains_nothing(
     assert len(keys) == 4
     assert sum(key.startswith(b"shop|") for key in keys) == 1
     assert all(record.key.startswith(key.split(b"|")[0] + b"|") for key, record in keys.items())
+
+
+async def test_bodies_that_break_off_leave_no_garbage(front: Front) -> None:
+    """It would be collected seldom: megabytes for each, until there is no memory."""
+    body = event() + b" " * 50_000
+    whole = post(lines(body), body) + body
+    name = "hookmill_ingress_requests_total"
+    labels = {"endpoint": "shop", "outcome": "body_incomplete"}
+    before = counted(name, **labels)
+    with uncollected() as garbage:
+        for _ in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", front.port)
+            writer.write(whole[:-100])
+            writer.close()
+            await writer.wait_closed()
+        await until(lambda: counted(name, **labels) == before + 3, timeout_secs=10)
+
+    assert not {*garbage} & {"read_body", "Delivery"}

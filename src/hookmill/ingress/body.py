@@ -35,6 +35,7 @@ async def read_body(
                 hold(len(chunk))
                 body += chunk
     except (TimeoutError, ConnectionError, HttpProcessingError, web.HTTPException) as error:
+        error.__traceback__ = None  # the request keeps its error, and that this call and the body
         raise BodyIncomplete(type(error).__name__) from None
     return bytes(body)
 
