@@ -364,19 +364,27 @@ async def test_knowing_anothers_event_ids_gains_nothing(
     assert all(record.key.startswith(key.split(b"|")[0] + b"|") for key, record in keys.items())
 
 
-async def test_bodies_that_break_off_leave_no_garbage(front: Front) -> None:
+@pytest.mark.parametrize(
+    ("length", "outcome"),
+    [(50_000, "body_incomplete"), (5_000_000, "body_too_large")],
+    ids=["taken", "refused"],
+)
+async def test_bodies_that_break_off_leave_no_garbage(
+    front: Front, length: int, outcome: str
+) -> None:
     """It would be collected seldom: megabytes for each, until there is no memory."""
-    body = event() + b" " * 50_000
-    whole = post(lines(body), body) + body
-    name = "hookmill_ingress_requests_total"
-    labels = {"endpoint": "shop", "outcome": "body_incomplete"}
+    body = event() + b" " * length
+    whole = post(lines(body), body) + body[:40_000]
+    name, labels = "hookmill_ingress_requests_total", {"endpoint": "shop", "outcome": outcome}
     before = counted(name, **labels)
     with uncollected() as garbage:
         for _ in range(3):
             _, writer = await asyncio.open_connection("127.0.0.1", front.port)
-            writer.write(whole[:-100])
+            writer.write(whole)
+            await writer.drain()
             writer.close()
             await writer.wait_closed()
         await until(lambda: counted(name, **labels) == before + 3, timeout_secs=10)
+        await until(lambda: not front.server.connections, timeout_secs=10)
 
-    assert not {*garbage} & {"read_body", "Delivery"}
+    assert not {*garbage} & {"read_body", "drain", "Delivery"}

@@ -51,8 +51,8 @@ async def drain(request: web.BaseRequest) -> None:
                 left -= len(chunk)
                 if left < 0:
                     return
-    except (TimeoutError, ConnectionError, HttpProcessingError, web.HTTPException):
-        return
+    except (TimeoutError, ConnectionError, HttpProcessingError, web.HTTPException) as error:
+        error.__traceback__ = None  # as above
 
 
 async def _continue(request: web.BaseRequest) -> None:
