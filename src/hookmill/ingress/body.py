@@ -1,7 +1,8 @@
 """Reads a body while it streams, counting: chunked bodies too, never more than the limit."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -27,16 +28,13 @@ async def read_body(
         raise Refused(Reason.BODY_TOO_LARGE)
     await _continue(request)
     body = bytearray()  # not a list: many tiny chunks would weigh many times what they hold
-    try:
+    with _reading():
         async with asyncio.timeout(timeout_secs):
             async for chunk in request.content.iter_any():
                 if len(body) + len(chunk) > bytes_max:
                     raise Refused(Reason.BODY_TOO_LARGE)
                 hold(len(chunk))
                 body += chunk
-    except (TimeoutError, ConnectionError, HttpProcessingError, web.HTTPException) as error:
-        error.__traceback__ = None  # the request keeps its error, and that this call and the body
-        raise BodyIncomplete(type(error).__name__) from None
     return bytes(body)
 
 
@@ -45,14 +43,26 @@ async def drain(request: web.BaseRequest) -> None:
     if _waits(request):
         return  # it sends nothing before it has an answer
     left = DRAIN_BYTES_MAX
-    try:
+    with contextlib.suppress(BodyIncomplete), _reading():
         async with asyncio.timeout(DRAIN_SECS_MAX):
             async for chunk in request.content.iter_any():
                 left -= len(chunk)
                 if left < 0:
                     return
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Raises BodyIncomplete, whatever it is that ends a body.
+
+    The request keeps its error, and that would keep the call that reads, with all that has come: a
+    cycle, freed only when garbage is collected.
+    """
+    try:
+        yield
     except (TimeoutError, ConnectionError, HttpProcessingError, web.HTTPException) as error:
-        error.__traceback__ = None  # as above
+        error.__traceback__ = None
+        raise BodyIncomplete(type(error).__name__) from None
 
 
 async def _continue(request: web.BaseRequest) -> None:
