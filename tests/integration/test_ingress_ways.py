@@ -3,13 +3,18 @@
 import asyncio
 import random
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from aiohttp.web_protocol import RequestHandler
 
+from hookmill.ingress import plain
+from hookmill.ingress.admission import Admission
 from hookmill.ingress.server import Ingress
 from hookmill.providers.declared import DeclaredPack
+from support.brokers import until
 from support.front import Front, event, post, signed
 
 pytestmark = pytest.mark.broker
@@ -37,13 +42,9 @@ def any_request(chance: random.Random, number: int) -> tuple[bytes, bytes]:
     )
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_answers_come_in_the_order_of_the_requests(front: Front, seed: int) -> None:
-    """Also where a request comes while the one before it has just been answered."""
-    chance = random.Random(seed)
-    asked = [any_request(chance, number) for number in range(REQUESTS)]
-    last = (b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"404")
-    left = b"".join(request for request, _ in [*asked, last])
+async def statuses_of(front: Front, chance: random.Random, requests: list[bytes]) -> list[bytes]:
+    """What requests are answered that come one behind the other, in any pieces."""
+    left = b"".join(requests)
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     async with asyncio.timeout(30):
         while left:
@@ -54,10 +55,54 @@ async def test_answers_come_in_the_order_of_the_requests(front: Front, seed: int
                 await asyncio.sleep(0)
         said = await reader.read()
     writer.close()
+    return [each for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", said) if each != b"100"]
 
-    statuses = [each for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", said) if each != b"100"]
-    assert statuses == [status for _, status in [*asked, last]]
+
+@contextmanager
+def no_place(front: Front, *, but: int = 0) -> Iterator[Admission]:
+    """Others have the places of the shop's endpoint, but so many."""
+    admission = front.ingress.admission
+    others = front.limits.endpoint_requests_in_flight_max - but
+    for _ in range(others):
+        assert admission.enter("shop")
+    yield admission
+    for _ in range(others):
+        admission.leave("shop", 0)
+
+
+LAST = (b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"404")
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_answers_come_in_the_order_of_the_requests(front: Front, seed: int) -> None:
+    """Also where a request comes while the one before it has just been answered."""
+    chance = random.Random(seed)
+    asked = [*(any_request(chance, number) for number in range(REQUESTS)), LAST]
+    statuses = await statuses_of(front, chance, [request for request, _ in asked])
+
+    assert statuses == [status for _, status in asked]
     assert len(await front.kept()) == statuses.count(b"200")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_answers_come_in_that_order_too_where_there_is_hardly_a_place(
+    front: Front, seed: int
+) -> None:
+    """Nearly each request waits to be let in, unread; more of it may come meanwhile."""
+    front.ingress.patience_secs = 20
+    chance = random.Random(seed)
+    asked = [
+        [*(any_request(chance, 100 * connection + number) for number in range(20)), LAST]
+        for connection in range(8)
+    ]
+    with no_place(front, but=1) as admission:
+        found = await asyncio.gather(
+            *(statuses_of(front, chance, [request for request, _ in each]) for each in asked)
+        )
+        assert admission.waiting == admission.held_bytes == 0
+
+    assert found == [[status for _, status in each] for each in asked]
+    assert len(await front.kept()) == sum(each.count(b"200") for each in found)
 
 
 class Eager(asyncio.Transport):
@@ -155,6 +200,56 @@ async def test_the_parser_reads_from_the_first_odd_request_on(
 
     assert said.count(b"HTTP/1.1 200 ") == len(requests)
     assert parsed == [odd, requests[-1]]
+
+
+async def test_who_waits_is_not_read_before_it_is_let_in(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands that wait were thousands of times forty objects."""
+    read, was_read = plain.read, []
+
+    def counted(data: bytes, received_at_us: int) -> Any:
+        was_read.append(data)
+        return read(data, received_at_us)
+
+    monkeypatch.setattr(plain, "read", counted)
+    protocol = front.server()
+    request = delivery(1)
+    wire = Eager(protocol, [request])
+    protocol.connection_made(wire)
+    with no_place(front) as admission:
+        wire.send()
+        assert (admission.waiting, was_read) == (1, [])
+        assert admission.held_bytes == len(event(1))
+    async with asyncio.timeout(10):
+        await wire.done.wait()
+
+    assert was_read == [request]
+    assert wire.said.startswith(b"HTTP/1.1 200 ")
+    assert (admission.requests, admission.waiting, admission.held_bytes) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("patience_secs", [20, 0.05], ids=["it waits", "it has waited too long"])
+async def test_half_a_request_is_answered_once_the_rest_has_come(
+    front: Front, patience_secs: float
+) -> None:
+    """And not before, or the rest would be taken for another request."""
+    front.ingress.patience_secs = patience_secs
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    whole = delivery(1, head="connection: close\r\n")
+    with no_place(front) as admission:
+        writer.write(whole[:-10])
+        await until(lambda: admission.waiting == 1, timeout_secs=10)
+        if patience_secs < 1:
+            front.ingress.patience_secs = 20
+            await until(lambda: admission.held_bytes == 0, timeout_secs=10)  # it is the parser's
+        writer.write(whole[-10:])
+    async with asyncio.timeout(10):
+        said = await reader.read()
+    writer.close()
+
+    assert re.findall(rb"HTTP/1\.1 (\d{3}) ", said) == [b"200"]
+    assert (admission.requests, admission.waiting, admission.held_bytes) == (0, 0, 0)
 
 
 async def test_a_defect_while_a_request_is_read_ends_the_connection(

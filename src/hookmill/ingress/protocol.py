@@ -44,7 +44,7 @@ class _Protocol(RequestHandler):
 
     __slots__ = (
         "_answering", "_connections", "_handed_over", "_head_bytes", "_is_parsing",
-        "_patience_secs", "_short", "_stalled", "_waiting", "_wire",
+        "_patience_secs", "_short", "_stalled", "_unread", "_waiting", "_wire",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +58,8 @@ class _Protocol(RequestHandler):
         super().__init__(manager, **arguments)
         self._connections = connections
         self._short = short
-        self._answering = False  # a delivery that went the short way waits for Kafka
+        self._answering = False  # a delivery that goes the short way is not answered yet
+        self._unread = b""  # the same, while nobody has read it
         self._is_parsing = False  # aiohttp's parser has read something: all else is for it too
         self._handed_over = False  # aiohttp's task has requests before it
         self._patience_secs = patience_secs
@@ -98,9 +99,12 @@ class _Protocol(RequestHandler):
 
     def _read(self, data: bytes) -> None:
         if not self._is_parsing:
-            if self._take_unparsed(data):
+            if self._take_unread(data):
                 return
             self._is_parsing = True
+            if self._unread:  # it was not all that there was
+                data = self.unread() + data
+                self._at_rest()
         waiter, self._waiter = self._waiter, None  # the parser's caller would wake it
         try:
             super().data_received(data)
@@ -125,14 +129,29 @@ class _Protocol(RequestHandler):
             self._wire.write(answers.BAD_HTTP)
             self.force_close()
 
-    def _take_unparsed(self, data: bytes) -> bool:
+    def _take_unread(self, data: bytes) -> bool:
         """Take a request the short way that the parser need not read."""
         if self._answering or self._paused or self._close or self._force_close:
             return False
-        taken = self._short.read(data)
-        if taken is None:
+        found = self._short.glance(data)
+        if found is None:
             return False
-        self._go(*taken)
+        self._unread = data
+        self._go(*found)
+        return True
+
+    def unread(self) -> bytes:
+        """Hand out what has come and was not read yet; empty where the parser has it by now."""
+        data, self._unread = self._unread, b""
+        return data
+
+    def parse(self, data: bytes) -> bool:
+        """Have the parser read what turned out not to be plain; False where the client is gone."""
+        self._is_parsing = True
+        self._at_rest()
+        if self._wire is None:
+            return False
+        self.data_received(data)
         return True
 
     def _take_parsed(self, read_bytes: int) -> bool:
@@ -150,14 +169,15 @@ class _Protocol(RequestHandler):
         self._messages.popleft()
         assert self._parser is not None
         self._parser.message_consumed()
-        self._go(*taken)
+        door, delivery = taken
+        self._go(door, len(delivery.body), delivery)
         return True
 
-    def _go(self, door: Door, delivery: Delivery) -> None:
+    def _go(self, door: Door, body_bytes: int, delivery: Delivery | None = None) -> None:
         self._answering = self._request_in_progress = True
         self._next_keepalive_close_time = self._loop.time() + REST_SECS
         self.begin()
-        self._short.take(door, delivery, self)
+        self._short.take(door, self, body_bytes, delivery)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on reading, where it was paused: a stream asks for it after each read, and aiohttp
@@ -167,14 +187,18 @@ class _Protocol(RequestHandler):
 
     def reply(self, answer: bytes) -> None:
         """Write the answer of a delivery that went the short way, and go on."""
-        self._answering = self._request_in_progress = False
         if self._wire is not None and not self._wire.is_closing():
             self._wire.write(answer)
-        self.finish()
-        if self._handler_waiter is not None:  # aiohttp shuts down and waits for this answer
-            self._handler_waiter.set_result(None)
+        self._at_rest()
         if self._messages:
             self._hand_over()
+
+    def _at_rest(self) -> None:
+        """Nothing goes the short way on it."""
+        self._answering = self._request_in_progress = False
+        self.finish()
+        if self._handler_waiter is not None:  # aiohttp shuts down and waits for this
+            self._handler_waiter.set_result(None)
 
     def _hand_over(self) -> None:
         """What has come is for aiohttp's task: which may not wait yet, after a request it had."""
@@ -182,10 +206,13 @@ class _Protocol(RequestHandler):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def begin_long(self) -> None:
-        """aiohttp's task has come to a request."""
+    def begin_long(self, body: StreamReader) -> None:
+        """aiohttp's task has come to a request. If its client has gone meanwhile, what is missing
+        of the body never comes; whoever waited for it would meet a `RuntimeError`."""
         self._handed_over = bool(self._messages)
         self.begin()
+        if self._wire is None and not body.is_eof():
+            body.set_exception(ConnectionResetError("the client is gone"))
 
     def finish_long(self, *, closes: bool) -> None:
         """The request is answered; nothing goes the short way on a connection that now closes."""
@@ -323,7 +350,7 @@ class Server(web.Server):
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         protocol = request.protocol
         assert isinstance(protocol, _Protocol)
-        protocol.begin_long()
+        protocol.begin_long(request.content)
         closes = True
         try:
             response = await self._ingress.answer(request)

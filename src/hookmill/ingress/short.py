@@ -7,10 +7,11 @@ connection where its parser has read nothing yet that too. Whatever is not plain
 `Ingress.answer`, which refuses what is wrong; every check of a delivery is the same on both. Where
 it was tried, a whole delivery came down from 315 to 172 µs of CPU; without the parser a sixth less.
 
-What has come in one turn of the event loop goes on together, step by step: all are proven, then the
-records of all are made, then all are posted. A delivery goes through more code than a processor's
-caches hold; where each went through all of it by itself, the next one found none of it there.
-Together 32 of them took 49 µs each where they had taken 72, four took 65; one alone takes 5 more.
+What has come in one turn of the event loop goes on together, step by step: all are read, then all
+are proven, then the records of all are made, then all are posted. A delivery goes through more code
+than a processor's caches hold; where each went through all of it by itself, the next one found none
+of it there. Together 32 of them took 49 µs each where they had taken 72, four took 65; one alone
+takes 5 more.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ from hookmill.ingress.server import PREFIX, Ingress
 from hookmill.telemetry.logs import say
 
 Taken = tuple[Door, Delivery]
+_LINE = b"POST " + PREFIX.encode()
+_HEAD_ENDS = b"\r\n\r\n"
 
 
 class Client(Protocol):
@@ -39,6 +42,12 @@ class Client(Protocol):
 
     def peer(self) -> str:
         """The address at its other end."""
+
+    def unread(self) -> bytes:
+        """Hand out what has come and was not read yet; empty where the parser has it by now."""
+
+    def parse(self, data: bytes) -> bool:
+        """Have the parser read and answer that as what it is; False where the client is gone."""
 
     def reply(self, answer: bytes) -> None:
         """Send the answer; the connection takes the next request."""
@@ -51,26 +60,34 @@ class ShortWay:
     def __init__(
         self, ingress: Ingress, body_bytes_max: int, loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._ingress = ingress
+        self.ingress = ingress
         self._body_bytes_max = body_bytes_max
         self._loop = loop
         self._come: list[_Asked] = []
         self._outside: deque[_Asked] = deque()
         self._impatient: asyncio.TimerHandle | None = None
 
-    def read(self, data: bytes) -> Taken | None:
-        """The delivery that the data is, where no parser has read anything before; None where one
-        must read it."""
-        found = plain.read(data, self._ingress.now_us())
+    def glance(self, data: bytes) -> tuple[Door, int] | None:
+        """Where the data goes if it is a plain delivery, and how long its body is; None where it
+        is none. Its first line tells, and where its head ends: the rest is read when it is let in.
+        """
+        head_bytes = data.find(_HEAD_ENDS) + len(_HEAD_ENDS)
+        body_bytes = len(data) - head_bytes
+        if not data.startswith(_LINE) or not 0 < body_bytes <= self._body_bytes_max:
+            return None
+        begin = len(_LINE)
+        door = self._door(data[begin : data.find(b" ", begin)].decode("latin-1"))
+        return None if door is None else (door, body_bytes)
+
+    def read(self, data: bytes, door: Door, received_at_us: int) -> Delivery | None:
+        """The delivery that the data is; None where a parser must read it."""
+        found = plain.read(data, received_at_us)
         if found is None:
             return None
-        path, delivery = found
-        door = self._door(path)
-        if door is None or not 0 < len(delivery.body) <= self._body_bytes_max:
-            return None
+        _, delivery = found
         if door.excluded and media_type(delivery.header("content-type") or "") in door.excluded:
             return None
-        return door, delivery
+        return delivery
 
     def parsed(self, message: RawRequestMessage, payload: StreamReader) -> Taken | None:
         """The delivery that a parsed request is; None where it must go the long way."""
@@ -87,32 +104,39 @@ class ShortWay:
             and hdrs.EXPECT not in headers
         ):
             return None
-        door = self._door(message.path)
+        path = message.path
+        door = self._door(path[len(PREFIX) :]) if path.startswith(PREFIX) else None
         if door is None or media_type(headers.get(hdrs.CONTENT_TYPE, "")) in door.excluded:
             return None
         sent = tuple(headers.items())
-        return door, Delivery(sent, payload.read_nowait(), self._ingress.now_us())
+        return door, Delivery(sent, payload.read_nowait(), self.ingress.now_us())
 
-    def take(self, door: Door, delivery: Delivery, client: Client) -> None:
-        """Answer it: soon if it is refused, else as soon as it is known whether it is kept."""
+    def take(
+        self, door: Door, client: Client, body_bytes: int, delivery: Delivery | None = None
+    ) -> None:
+        """Answer it: soon if it is refused, else as soon as it is known whether it is kept.
+
+        Without a delivery, it is what the client has sent and nobody has read yet.
+        """
         deadline = self._loop.time() + door.append_secs
-        asked = _Asked(self._ingress, door, delivery, client, deadline, self._let_in)
+        asked = _Asked(self, door, client, body_bytes, delivery, deadline)
         if not asked.goes_through(_Asked.hold):
             return
-        if self._ingress.admission.enter(asked.endpoint):
+        if self.ingress.admission.enter(asked.endpoint):
             asked.admitted()
         else:
             self._wait(asked)
 
-    def _let_in(self, asked: "_Asked") -> None:
+    def let_in(self, asked: "_Asked") -> None:
+        """It has a place: it goes on with all that come in this turn."""
         self._come.append(asked)
         if len(self._come) == 1:
             self._loop.call_soon(self._go_on)
 
     def _wait(self, asked: "_Asked") -> None:
         """Let it in as soon as there is a place for it."""
-        asked.patient_until = self._loop.time() + self._ingress.patience_secs
-        self._ingress.admission.wait(asked.endpoint, asked.admitted)
+        asked.patient_until = self._loop.time() + self.ingress.patience_secs
+        self.ingress.admission.wait(asked.endpoint, asked.admitted)
         outside = self._outside
         while outside and outside[0].is_in:
             outside.popleft()
@@ -126,8 +150,8 @@ class ShortWay:
         while outside and (outside[0].is_in or outside[0].patient_until <= now):
             asked = outside.popleft()
             if not asked.is_in:
-                self._ingress.admission.give_up(asked.endpoint, asked.admitted)
-                asked.refuse(Reason.TOO_MANY_REQUESTS)
+                self.ingress.admission.give_up(asked.endpoint, asked.admitted)
+                asked.goes_through(_Asked.give_up)
         self._impatient = (
             self._loop.call_at(outside[0].patient_until, self._give_up) if outside else None
         )
@@ -135,42 +159,50 @@ class ShortWay:
     def _go_on(self) -> None:
         """Each step for all that came in this turn, before the next one for any."""
         going, self._come = self._come, []
-        for step in (_Asked.prove, _Asked.make, _Asked.post):
+        for step in (_Asked.read, _Asked.prove, _Asked.make, _Asked.post):
             going = [each for each in going if each.goes_through(step)]
 
-    def _door(self, path: str) -> Door | None:
-        """Where plain deliveries to that path go, if there is such a door and it is open."""
-        if not path.startswith(PREFIX):
-            return None
-        door = self._ingress.open_door(path[len(PREFIX) :])
+    def _door(self, name: str) -> Door | None:
+        """The door of that name, if plain deliveries can go through it now."""
+        door = self.ingress.open_door(name)
         return door if door is not None and door.takes_posts else None
+
+
+class _NotPlain(Exception):
+    """A parser must read that; empty where it has already."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("not plain")
+        self.data = data
 
 
 class _Asked:
     """A delivery on its way; told of each of its records, it answers after the last."""
 
     __slots__ = (
-        "_answered", "_began", "_client", "_deadline", "_delivery", "_delivery_id", "_door",
-        "_held", "_ingress", "_left", "_let_in", "_lost", "_records", "_secret",
-        "endpoint", "is_in", "patient_until",
+        "_answered", "_began", "_body_bytes", "_client", "_deadline", "_delivery", "_delivery_id",
+        "_door", "_held", "_ingress", "_left", "_lost", "_received_at_us", "_records", "_secret",
+        "_way", "endpoint", "is_in", "patient_until",
     )  # fmt: skip
 
     def __init__(
         self,
-        ingress: Ingress,
+        way: ShortWay,
         door: Door,
-        delivery: Delivery,
         client: Client,
+        body_bytes: int,
+        delivery: Delivery | None,
         deadline: float,
-        let_in: Callable[["_Asked"], None],
     ) -> None:
-        self._ingress = ingress
-        self._let_in = let_in
+        self._way = way
+        self._ingress = way.ingress
         self._door = door
         self.endpoint = door.endpoint.name
-        self._delivery = delivery
         self._client = client
+        self._body_bytes = body_bytes
+        self._delivery = delivery
         self._deadline = deadline
+        self._received_at_us = way.ingress.now_us()
         self._began = time.perf_counter()
         self._held = 0
         self.is_in = False
@@ -185,7 +217,12 @@ class _Asked:
         try:
             step(self)
         except Refused as error:
-            self.refuse(error.reason)
+            self._end(error.reason.value, refusal(error.reason, self._door))
+            return False
+        except _NotPlain as error:
+            self._let_go()
+            if error.data and not self._client.parse(error.data):
+                self._count("body_incomplete")
             return False
         except Exception as error:  # a defect must not become a stack trace or a lost event
             self._end("defect", defect(error, self.endpoint))
@@ -195,22 +232,44 @@ class _Asked:
     def admitted(self) -> None:
         """It has a place."""
         self.is_in = True
-        self._let_in(self)
+        self._way.let_in(self)
 
     def hold(self) -> None:
         """Have its bytes counted, whether it is let in at once or waits; raises Refused."""
-        held = len(self._delivery.body)
-        self._ingress.admission.hold(held)
-        self._held = held
+        try:
+            self._ingress.admission.hold(self._body_bytes)
+        except Refused:
+            self.read()
+            raise
+        self._held = self._body_bytes
+
+    def give_up(self) -> None:
+        """It has waited too long; raises Refused."""
+        self.read()
+        raise Refused(Reason.TOO_MANY_REQUESTS)
+
+    def read(self) -> None:
+        """Read what came; raises _NotPlain. Nothing is answered before: half a request cannot be.
+
+        One that waits is left unread. In pieces it would be forty objects all over the memory, and
+        those of thousands that wait find no room in the processor's caches.
+        """
+        if self._delivery is None:
+            data = self._client.unread()
+            self._delivery = self._way.read(data, self._door, self._received_at_us)
+            if self._delivery is None:
+                raise _NotPlain(data)
 
     def prove(self) -> None:
         """Verify it; raises Refused."""
+        assert self._delivery is not None
         self._delivery_id, self._secret = self._ingress.proven(
             self._door, self._delivery, self._client.peer
         )
 
     def make(self) -> None:
         """Make its records; raises Refused."""
+        assert self._delivery is not None
         self._records = self._ingress.records(
             self._delivery, self._delivery_id, self._door.endpoint, self._secret
         )
@@ -229,27 +288,31 @@ class _Asked:
         if self._left:
             return
         if self._lost:
-            self.refuse(Reason.BROKER_UNAVAILABLE)
+            reason = Reason.BROKER_UNAVAILABLE
+            self._end(reason.value, refusal(reason, self._door))
             return
         say("delivery_accepted", endpoint=self.endpoint, delivery=self._delivery_id)
         at_secs = self._ingress.now_us() // 1_000_000
         self._finish("accepted", self._door.accepted_block(self._delivery_id, at_secs))
 
-    def refuse(self, reason: Reason) -> None:
-        """Answer why it is not taken."""
-        self._end(reason.value, refusal(reason, self._door))
-
     def _end(self, outcome: str, said: Said) -> None:
         """Answer with something else than that it is kept."""
-        self._finish(outcome, block(said, self._delivery.received_at_us // 1_000_000))
+        self._finish(outcome, block(said, self._received_at_us // 1_000_000))
 
     def _finish(self, outcome: str, answer: bytes) -> None:
         if self._answered:
             return
         self._answered = True
+        self._let_go()
+        self._count(outcome)
+        self._client.reply(answer)
+
+    def _count(self, outcome: str) -> None:
+        count(self._door, self.endpoint, outcome, time.perf_counter() - self._began)
+
+    def _let_go(self) -> None:
+        """Give back its place, if it has one, and its bytes."""
         if self.is_in:
             self._ingress.leave(self.endpoint, self._held)
         else:
             self._ingress.admission.release(self._held)
-        count(self._door, self.endpoint, outcome, time.perf_counter() - self._began)
-        self._client.reply(answer)
