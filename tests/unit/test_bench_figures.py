@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hookmill.bench import saved
 from hookmill.bench.figures import Check, Figure, Result, Row, latency
+from hookmill.cli.bench.shown import show
 from hookmill.core.errors import ConfigurationError
 
 
@@ -79,6 +80,26 @@ def test_each_benchmark_keeps_its_last_result(tmp_path: Path) -> None:
     assert found.at == "2026-11-25T12:00:00+00:00"
     assert found.results == {"route": result(bench="route"), "dedup": result(notes=("second",))}
     assert found.machine.cores >= 1
+
+
+def test_the_table_says_where_it_was_measured_and_what_it_is_held_against(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A figure without its machine says nothing, and one of another machine says little here."""
+    here = saved.Machine(cores=2, memory_gib=24, processor="one", python="3.11.2 (Apr 28 2025)")
+    there = saved.Machine(cores=64, memory_gib=24, processor="two", python="3.13.1 (main)")
+    told = "note   2 cores, one, 24 GiB, Python 3.11.2 (Apr 28 2025)\n"
+
+    def shown(earlier: saved.Saved | None) -> str:
+        show(result(), here, earlier)
+        return capsys.readouterr().out
+
+    assert shown(None).endswith(told)
+    assert shown(saved.Saved(here, "2026-01-01T00:00:00Z", {"dedup": result()})).endswith(told)
+    assert shown(saved.Saved(there, "2026-01-01T00:00:00Z", {})).endswith(told)
+    assert shown(saved.Saved(there, "2026-01-01T00:00:00Z", {"dedup": result()})).endswith(
+        told + "note   the earlier figures are of 64 cores, two, 24 GiB, Python 3.13.1 (main)\n"
+    )
 
 
 def test_a_file_of_something_else_is_an_error_that_names_it(tmp_path: Path) -> None:

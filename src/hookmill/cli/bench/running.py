@@ -43,7 +43,7 @@ def run(bench: Callable[[], Awaitable[Result]], *, against: Path | None, as_json
     if as_json:
         print_json(result)
     else:
-        show(result, earlier)
+        show(result, saved.this_machine(), earlier)
     if not result.good:
         raise typer.Exit(1)
     saved.keep(LAST, result, at=from_epoch_us(now_us()) or "")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hookmill.bench.figures import Figure, Result, Row
-from hookmill.bench.saved import Saved
+from hookmill.bench.saved import Machine, Saved
 from hookmill.cli.output import print_table
 
 COLUMNS = (
@@ -20,8 +20,8 @@ COLUMNS = (
 )
 
 
-def show(result: Result, earlier: Saved | None) -> None:
-    """Print it; `earlier` is what it is held against."""
+def show(result: Result, machine: Machine, earlier: Saved | None) -> None:
+    """Print it and where it was measured; `earlier` is what it is held against."""
     title = f"{result.bench}: CPU-seconds per {result.per:,} {result.unit}"
     print_table(COLUMNS, rows(result, earlier), title)
     if result.figures:
@@ -31,6 +31,9 @@ def show(result: Result, earlier: Saved | None) -> None:
         print(f"{'right' if each.good else 'WRONG'}  {each.what}")
     for note in result.notes:
         print(f"note   {note}")
+    print(f"note   {machine}")
+    if earlier and result.bench in earlier.results and str(earlier.machine) != str(machine):
+        print(f"note   the earlier figures are of {earlier.machine}")
 
 
 def rows(result: Result, earlier: Saved | None) -> list[Sequence[object]]:
