@@ -71,9 +71,11 @@ class ShortWay:
         """Where the data goes if it is a plain delivery, and how long its body is; None where it
         is none. Its first line tells, and where its head ends: the rest is read when it is let in.
         """
-        head_bytes = data.find(_HEAD_ENDS) + len(_HEAD_ENDS)
-        body_bytes = len(data) - head_bytes
-        if not data.startswith(_LINE) or not 0 < body_bytes <= self._body_bytes_max:
+        head_ends = data.find(_HEAD_ENDS)
+        if head_ends < 0 or not data.startswith(_LINE):
+            return None
+        body_bytes = len(data) - head_ends - len(_HEAD_ENDS)
+        if not 0 < body_bytes <= self._body_bytes_max:
             return None
         begin = len(_LINE)
         door = self._door(data[begin : data.find(b" ", begin)].decode("latin-1"))
