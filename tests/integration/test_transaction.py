@@ -49,6 +49,21 @@ async def committed(log: BrokerLog) -> int | None:
     return offsets.get((log.names.topic(RAW), 0))
 
 
+async def test_what_is_open_under_an_id_is_known_to_its_next_owner(log: BrokerLog) -> None:
+    """Its coordinator tells; after the fence nothing is."""
+    its = await producer(log)
+    assert await its._open_partitions() == set()
+    await its._write(its.pack([*outputs(UNIQUE, 1), *outputs(SEEN, 1)]), 0, log.names.topic)
+    assert await its._open_partitions() == {
+        TopicPartition(log.names.topic(each), 0) for each in (UNIQUE, SEEN)
+    }
+    after = await producer(log)
+
+    assert await after._open_partitions() == set()
+    await its.stop()
+    await after.stop()
+
+
 async def test_all_of_it_is_there_in_order(log: BrokerLog) -> None:
     """Of several topics, in more batches than one, transaction after transaction."""
     its = await producer(log)

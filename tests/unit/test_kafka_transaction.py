@@ -28,6 +28,7 @@ PRODUCER_AT, EPOCH_AT, SEQUENCE_AT = slice(43, 51), slice(51, 53), slice(53, 57)
 FENCED = (47, 90)
 EARLY, MOVED, DENIED = 51, 6, 29
 NOT_COORDINATOR = 16
+UNKNOWN_ID = 105
 
 
 class Cluster:
@@ -41,6 +42,8 @@ class Cluster:
         self.asked: list[tuple[str, int, Any]] = []
         self.renewed = self.looked_up = 0
         self.unauthorized_topics: set[str] = set()
+        self.open: list[tuple[str, list[int], Any]] = []
+        self.leaders: list[int] = []
 
     async def bootstrap(self) -> None:
         """Connected."""
@@ -92,6 +95,13 @@ class Cluster:
                 return SimpleNamespace(error_code=code, producer_id=7, producer_epoch=0)
             case "Produce":
                 topics = [(at.topic, [(0, code, 100)], {}) for at in request._batches]
+                return SimpleNamespace(topics=topics)
+            case "DescribeTransaction":
+                its = (code, "id", "Ongoing", 60_000, 0, 7, 0, self.open, {})
+                return SimpleNamespace(transactions=[its])
+            case "AuthorizedMetadataRequest":
+                partition = (0, 0, self.leaders.pop(0), 0, [], [], [])
+                topics = [(0, topic, False, [partition], 0) for topic, _, _ in self.open]
                 return SimpleNamespace(topics=topics)
             case "TransactionalOffsets":
                 return SimpleNamespace(topics=[("ns-in", [(0, code, {})], {})])
@@ -245,6 +255,52 @@ async def test_before_the_fence_and_after_the_end_nothing_is_committed(cluster: 
     await producer.stop()
     with pytest.raises(IllegalOperation):
         await commit(producer)
+
+
+async def test_an_open_transaction_is_ended_once_all_of_its_partitions_have_a_leader(
+    cluster: Cluster,
+) -> None:
+    """One without a leader would never hear of the end, and take the next transaction's for it.
+    The coordinator says what it sees, for it is the one that must see the leaders."""
+    cluster.open = [("ns-out", [0], {}), ("ns-other", [0], {})]
+    cluster.leaders = [-1, LEADER]
+    cluster.answers = {"AuthorizedMetadataRequest": [KafkaConnectionError()]}
+    await started(cluster)
+
+    asked = [(kind, node) for kind, node, _ in cluster.asked]
+    assert asked == [
+        ("VersionsRequest", LEADER),
+        *[("DescribeTransaction", COORDINATOR), ("AuthorizedMetadataRequest", COORDINATOR)] * 3,
+        ("InitProducerIdRequest", COORDINATOR),
+    ]
+    assert not cluster.leaders
+
+
+async def test_a_commit_that_is_asked_for_again_waits_for_the_leaders_too(
+    cluster: Cluster,
+) -> None:
+    """Also at the end of the process."""
+    producer = await started(cluster)
+    cluster.answers = {"Commit": [DENIED]}
+    with pytest.raises(TopicAuthorizationFailedError):
+        await commit(producer)
+    cluster.open, cluster.leaders = [("ns-out", [0], {})], [-1, LEADER]
+    cluster.asked.clear()
+    await producer.stop()
+
+    assert [kind for kind, _, _ in cluster.asked] == [
+        *["DescribeTransaction", "AuthorizedMetadataRequest"] * 2,
+        "Commit",
+    ]
+
+
+async def test_an_id_that_no_coordinator_knows_has_nothing_open(cluster: Cluster) -> None:
+    """It is the first time; any other error is raised."""
+    cluster.answers = {"DescribeTransaction": [UNKNOWN_ID]}
+    await started(cluster)
+    cluster.answers = {"DescribeTransaction": [DENIED]}
+    with pytest.raises(TopicAuthorizationFailedError):
+        await started(cluster)
 
 
 async def test_a_cluster_without_these_transactions_is_refused(cluster: Cluster) -> None:

@@ -40,8 +40,12 @@ from hookmill.kafka.client import (
 from hookmill.kafka.packing import Packed
 from hookmill.kafka.produce_request import Produce, produced
 from hookmill.kafka.producing import BATCH_BYTES_MAX
-from hookmill.kafka.requests import VersionsRequest, finalized_features
-from hookmill.kafka.transaction_requests import Commit, TransactionalOffsets
+from hookmill.kafka.requests import (
+    AuthorizedMetadataRequest,
+    VersionsRequest,
+    finalized_features,
+)
+from hookmill.kafka.transaction_requests import Commit, DescribeTransaction, TransactionalOffsets
 
 TRANSACTION_TIMEOUT_MS = 15_000
 """After this the cluster aborts a transaction that nobody ends; its readers wait until then."""
@@ -58,6 +62,8 @@ FEATURE, LEVEL = "transaction.version", 2
 
 _FENCED = frozenset({47, 90})
 """INVALID_PRODUCER_EPOCH, PRODUCER_FENCED."""
+_UNKNOWN_ID = 105
+"""TRANSACTIONAL_ID_NOT_FOUND."""
 _EARLY = frozenset({14, 51})
 """COORDINATOR_LOAD_IN_PROGRESS, CONCURRENT_TRANSACTIONS: the same place, a moment later."""
 
@@ -103,6 +109,7 @@ class TransactionalProducer:
             await self._client.bootstrap()
             await self._check_cluster()
             await self._settle()
+            await self._until_led()
             request = InitProducerIdRequest(self._id, self._timeout_ms)
             answer = await self._ask(CoordinationType.TRANSACTION, self._id, request, _own_code)
         self._producer = (answer.producer_id, answer.producer_epoch)
@@ -166,9 +173,49 @@ class TransactionalProducer:
         Returns once a coordinator has answered: what it refuses was decided before.
         """
         if self._ends:
+            await self._until_led()
             with contextlib.suppress(KafkaError):
                 await self._end()
             self._ends = False
+
+    async def _until_led(self) -> None:
+        """Wait until every partition of the transaction that is open under the id has a leader.
+
+        A coordinator that ends a transaction takes a partition without a leader for one that was
+        deleted, and never tells it (Apache Kafka 4.3.1, `TransactionMarkerChannelManager`: "likely
+        deleted already and hence can be skipped"). The records stay open there, and the end of the
+        next transaction is taken for theirs too: what was aborted is committed with it.
+        """
+        while open_ones := await self._open_partitions():
+            topics = sorted({at.topic for at in open_ones})
+            try:
+                seen = await self._client.send(
+                    self._coordinators[CoordinationType.TRANSACTION],
+                    AuthorizedMetadataRequest(topics),
+                )
+            except UNANSWERED:
+                self._coordinators.clear()
+            else:
+                led = {
+                    TopicPartition(topic, partition)
+                    for _, topic, _, partitions, _ in seen.topics
+                    for _, partition, leader, *_ in partitions
+                    if leader >= 0
+                }
+                if open_ones <= led:
+                    return
+            await asyncio.sleep(RENEW_SECS)
+
+    async def _open_partitions(self) -> set[TopicPartition]:
+        """Those of the transaction that is open under the id, whoever began it."""
+        request = DescribeTransaction(self._id)
+        answer = await self._ask(CoordinationType.TRANSACTION, self._id, request, _codes_of_open)
+        return {
+            TopicPartition(topic, partition)
+            for *_, topics, _ in answer.transactions
+            for topic, partitions, _ in topics
+            for partition in partitions
+        }
 
     async def _disconnect(self) -> None:
         self._in_doubt = True
@@ -291,3 +338,7 @@ def _own_code(answer: Any) -> tuple[int]:
 
 def _codes_of_each(answer: Any) -> list[int]:
     return [code for _, partitions, _ in answer.topics for _, code, _ in partitions]
+
+
+def _codes_of_open(answer: Any) -> list[int]:
+    return [code for code, *_ in answer.transactions if code != _UNKNOWN_ID]

@@ -1,7 +1,8 @@
 """The requests of a transaction as Kafka 4 has them (KIP-890), which aiokafka does not know.
 
-Layouts: https://kafka.apache.org/protocol (TxnOffsetCommit 5, EndTxn 5). By these versions a broker
-knows a client that takes a new epoch at the end of each transaction. Its batches: `Produce`.
+Layouts: https://kafka.apache.org/protocol (TxnOffsetCommit 5, EndTxn 5, DescribeTransactions 0). By
+the first two a broker knows a client that takes a new epoch at the end of each transaction. Its
+batches: `Produce`.
 """
 
 from collections.abc import Sequence
@@ -140,3 +141,50 @@ class Commit(Request[_EndStruct]):
     def build(self, request_struct_class: type[_EndStruct]) -> _EndStruct:
         """The request of that version."""
         return request_struct_class(self._transactional_id, *self._producer, True, NO_TAGS)
+
+
+class _OpenResponse(Response):
+    API_KEY = 65
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "transactions",
+            CompactArray(
+                ("error_code", Int16),
+                ("transactional_id", TEXT),
+                ("state", TEXT),
+                ("timeout_ms", Int32),
+                ("started_at_ms", Int64),
+                ("producer_id", Int64),
+                ("producer_epoch", Int16),
+                (
+                    "topics",
+                    CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), TAGS),
+                ),
+                TAGS,
+            ),
+        ),
+        TAGS,
+    )
+
+
+class _OpenStruct(RequestStruct):
+    API_KEY = 65
+    API_VERSION = 0
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _OpenResponse
+    SCHEMA = Schema(("transactional_ids", CompactArray(TEXT)), TAGS)
+
+
+class DescribeTransaction(Request[_OpenStruct]):
+    """What its coordinator knows of a transaction: its state, and the partitions that are in it."""
+
+    API_KEY = 65
+
+    def __init__(self, transactional_id: str) -> None:
+        self._transactional_id = transactional_id
+
+    def build(self, request_struct_class: type[_OpenStruct]) -> _OpenStruct:
+        """The request of that version."""
+        return request_struct_class([self._transactional_id], NO_TAGS)
