@@ -13,7 +13,7 @@ from hookmill import pipeline
 from hookmill.core.outcome import Forward, Outcome, Retry
 from hookmill.core.record import Output, Record
 from hookmill.kafka.store import RocksStore
-from hookmill.kafka.worker import Worker
+from hookmill.kafka.worker import ASKED_AGAIN_MAX, Worker
 from hookmill.stages import headers
 from hookmill.stages.dedup import Dedup, Sighting
 from support.brokers import BrokerLog
@@ -353,6 +353,40 @@ async def test_an_offset_that_was_committed_without_its_outputs_is_not_believed(
 
     assert ("offset from changelog", 2) in watcher.told
     assert await engine.unique() == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "begins_at"),
+    [([1, 1, 2], 2), ([1] * (1 + ASKED_AGAIN_MAX), 1)],
+    ids=["its coordinator has just come back", "it was set back by hand"],
+)
+async def test_an_offset_that_is_behind_is_asked_for_again(
+    tmp_path: Path, answers: list[int], begins_at: int
+) -> None:
+    """A coordinator that comes back answers with an older one for a while, and a stage without
+    state would write all that lies between once more."""
+    engine = Engine(MemoryLog(), tmp_path)
+    await engine.feed("a", "b")
+    await engine.run()
+    await engine.feed("c")
+    worker, port, _ = await engine.own()
+    sought: list[int] = []
+    seek = port.seek
+
+    async def committed() -> int:
+        return answers.pop(0)
+
+    def seeking(offset: int) -> None:
+        sought.append(offset)
+        seek(offset)
+
+    port.committed, port.seek = committed, seeking
+    with pytest.raises(Exhausted):
+        await worker.run()
+    await worker.close()
+
+    assert (sought, answers) == ([begins_at], [])
+    assert await engine.unique() == ["a", "b", "c"]
 
 
 async def test_a_changelog_made_anew_makes_the_store_be_rebuilt(tmp_path: Path) -> None:

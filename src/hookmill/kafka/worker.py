@@ -29,6 +29,8 @@ CHUNK_RECORDS = 64
 """What is read, decided and packed together: so little that it lies in the processor's cache all
 the while. With 2,000 at once dedup's own share of the work took twice as long."""
 FETCH_TIMEOUT_SECS = 1.0
+ASKED_AGAIN_MAX = 6
+"""How often a committed offset that is behind is asked for again: for about ten seconds."""
 
 
 class Outputs(Protocol):
@@ -276,8 +278,20 @@ class Worker:
         )
 
     async def _start_offset(self, committed: int | None) -> int:
+        """Where to go on, once the group's coordinator knows what was committed.
+
+        One that comes back from a crash answers for a while with what is below its partition's high
+        watermark, and that is older than what it acknowledged (Apache Kafka 4.3.1, two of three
+        brokers killed, then all). An offset that was set back by hand stays.
+        """
+        kept = self._state.next_input_offset
+        for attempt in range(1, ASKED_AGAIN_MAX + 1):
+            if committed is None or kept is None or committed >= kept:
+                break
+            await self._pause(attempt)
+            committed = await self._port.committed()
         begin, end = await self._port.input_bounds()
-        start = goes_on_at(committed, self._state.next_input_offset, begin)
+        start = goes_on_at(committed, kept, begin)
         if start is not None and start != committed:
             self._watcher.offset_from_changelog(start)
         return in_range(self._spec.reads, self._port.partition, start, begin, end)
