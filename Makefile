@@ -26,7 +26,7 @@ up: setup ## every process of hookmill.toml, kept running
 test: setup ## every test, those on the real broker included
 	@$(BIN)/pytest -n auto --dist worksteal tests/unit
 	@$(BIN)/pytest -n 2 --dist loadfile tests/contract tests/integration
-	@$(BIN)/pytest tests/system
+	@$(BIN)/pytest -n 2 --dist loadfile tests/system
 
 chaos: setup ## break everything and check every promise: SEED=1 MINUTES=5 FAULTS=kill,freeze
 	@$(BIN)/hookmill chaos --seed $(SEED) --minutes $(MINUTES) $(if $(FAULTS),--faults $(FAULTS))
